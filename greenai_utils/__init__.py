@@ -1,0 +1,1 @@
+"""What tuning and training a neural network costs in joules: measurement, models, search and analysis."""

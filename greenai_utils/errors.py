@@ -1,0 +1,22 @@
+"""The error for everything a user can get wrong."""
+
+
+class InputError(ValueError):
+    """What came breaks a rule that the user can keep.
+
+    The message has three parts, so that nobody needs the source to go on: the rule, what came, what to do.
+
+    Args:
+        rule: The rule, as a statement that should be true.
+        got: What came instead.
+        remedy: What to do about it, as an instruction.
+    """
+
+    def __init__(self, rule: str, got: str, remedy: str) -> None:
+        super().__init__(f"{rule}; got {got}. {remedy[:1].upper()}{remedy[1:]}.")
+        self.rule = rule
+        self.got = got
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        return type(self), (self.rule, self.got, self.remedy)
