@@ -1,0 +1,92 @@
+"""Which network: the frozen specification of the three networks of the study."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from greenai_utils.errors import InputError
+
+Kind = Literal["dense_poly", "dense_linear", "simple_cnn"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, init=False)
+class NetworkSpec:
+    """Which network: its kind, its depth and where it has ReLUs. Equal networks have equal specifications.
+
+    The published networks have no activation between their linear layers (`published` gives them), so that a published
+    dense network is an affine map however deep.
+
+    Attributes:
+        kind: `dense_poly` (hidden widths halve from layer to layer), `dense_linear` (they fall in equal steps) or
+            `simple_cnn` (convolutional blocks, then the linear layers of `dense_poly`).
+        linear_layers: Linear layers, the last one to the classes included; at least 1.
+        conv_layers: Convolutional blocks: 2 unless given, at least 1; a dense network has 0.
+        relu: Whether a convolutional block has a ReLU after its batch norm; yes unless given. In a dense network, which
+            has no blocks, the same as `dense_relu`.
+        dense_relu: Whether a ReLU follows every hidden linear layer; yes unless given.
+
+    Raises:
+        InputError: An unknown kind, a number of layers out of range, or a dense network with convolutional blocks or
+            with two different answers about its ReLUs.
+    """
+
+    kind: Kind
+    linear_layers: int
+    conv_layers: int
+    relu: bool
+    dense_relu: bool
+
+    def __init__(
+        self,
+        kind: Kind,
+        linear_layers: int = 3,
+        conv_layers: int | None = None,
+        relu: bool | None = None,
+        dense_relu: bool | None = None,
+    ) -> None:
+        """Fill in what is not given, by the kind of the network."""
+        if kind not in KINDS:
+            raise InputError(f"a network is one of {', '.join(KINDS)}", repr(kind), "name one of these")
+        for name, switch in (("relu", relu), ("dense_relu", dense_relu)):
+            if switch is not None and not isinstance(switch, bool):
+                raise InputError(f"{name} is true or false", repr(switch), f"give {name} as a truth value")
+        check_count("linear_layers", linear_layers)
+        if kind == "simple_cnn":
+            conv_layers = 2 if conv_layers is None else conv_layers
+            check_count("conv_layers", conv_layers)
+            relu = relu is not False
+            dense_relu = dense_relu is not False
+        else:
+            if conv_layers not in (None, 0):
+                raise InputError(
+                    f"{kind} has no convolutional blocks",
+                    f"conv_layers = {conv_layers!r}",
+                    "leave conv_layers out, or choose simple_cnn",
+                )
+            if None not in (relu, dense_relu) and relu != dense_relu:
+                raise InputError(
+                    f"relu and dense_relu of {kind} mean the same and agree",
+                    f"relu = {relu}, dense_relu = {dense_relu}",
+                    "give dense_relu alone",
+                )
+            conv_layers = 0
+            relu = dense_relu = False not in (relu, dense_relu)
+        values = (kind, linear_layers, conv_layers, relu, dense_relu)
+        for name, value in zip(self.__dataclass_fields__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+
+def published(spec: NetworkSpec) -> NetworkSpec:
+    """The network as the authors trained it: without activations between its linear layers."""
+    relu = spec.relu if spec.kind == "simple_cnn" else False
+    return NetworkSpec(spec.kind, spec.linear_layers, spec.conv_layers, relu, dense_relu=False)
+
+
+def check_count(name: str, value: object) -> None:
+    """Check that a value counts something.
+
+    Raises:
+        InputError: It is not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is a whole number of at least 1", repr(value), f"give {name} as 1, 2, 3, ...")

@@ -1,0 +1,181 @@
+"""The append-only store of trials: JSON Lines that survive a kill, a full disk and several writers."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from greenai_utils.errors import InputError
+from greenai_utils.trials import Trial, canonical
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+class CorruptRecordsError(ValueError):
+    """A line of a records file is not what this package writes."""
+
+    def __init__(self, file: Path, line: int, reason: str) -> None:
+        super().__init__(
+            f"every line of a records file is one whole record; got {reason} in line {line} of {file}. "
+            "Restore the file from a copy, or delete that line: its trial is then trained again."
+        )
+        self.file = file
+        self.line = line
+
+
+class Store:
+    """The records of a profile: a folder with one `<study>.jsonl` for each study, one trial a line.
+
+    A record is a dictionary with `key`, `study`, `trial` (see `Trial.as_record`) and whatever was observed. A key is
+    recorded once in the whole folder. Several processes may append to one folder: a lock in it orders them.
+
+    Args:
+        folder: Made at the first append.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._records: dict[str, Record] = {}
+        self._read_to: dict[Path, tuple[int, int]] = {}  # bytes and lines of each file already read
+        self.refresh()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def __getitem__(self, key: str) -> Record:
+        return self._records[key]
+
+    def files(self) -> list[Path]:
+        """The records files, in order of their names."""
+        return sorted(self.folder.glob("*.jsonl"))
+
+    def refresh(self) -> None:
+        """Read what other writers have appended. A last line without its end is not read: it may be half-written.
+
+        Raises:
+            CorruptRecordsError: A whole line is not a record, or a key stands there twice.
+        """
+        for file in self.files():
+            offset, line = self._read_to.get(file, (0, 0))
+            with file.open("rb") as stream:
+                stream.seek(offset)
+                new = stream.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            for text in whole.splitlines():
+                line += 1
+                record = _parse(text, file, line)
+                if record["key"] in self._records:
+                    raise CorruptRecordsError(file, line, f"the key {record['key']} a second time")
+                self._records[record["key"]] = record
+            self._read_to[file] = (offset + len(whole), line)
+
+    def append(self, study: str, trial: Trial, observed: Record) -> bool:
+        """Write one record, whole or not at all, and have the disk confirm it.
+
+        Args:
+            study: Names the file.
+            trial: What was trained.
+            observed: What to keep of it, beside `key`, `study` and `trial`; JSON without NaN.
+
+        Returns:
+            False if another writer has recorded the same key meanwhile; nothing is written then.
+
+        Raises:
+            InputError: The folder cannot be written to.
+            OSError: The disk is full or failing; the file is as it was before.
+            CorruptRecordsError: See `refresh`.
+        """
+        record = {"key": trial.key, "study": study, "trial": trial.as_record(), **observed}
+        data = (canonical(record) + "\n").encode()
+        check_writable(self.folder)
+        with FileLock(self.folder / ".lock"):
+            file = self.folder / f"{study}.jsonl"
+            _cut_torn_line(file)
+            self.refresh()
+            if trial.key in self:
+                return False
+            _write_whole(file, data)
+            self.refresh()
+        return True
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and see that files can be made in it.
+
+    Raises:
+        InputError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        reason = "a folder without permission to write"
+    except OSError as error:
+        writable, reason = False, error.strerror or str(error)
+    if not writable:
+        raise InputError(
+            f"the folder {folder} can be written to",
+            reason,
+            "give write permission, or set GREENAI_OUTPUT to a folder of yours",
+        )
+
+
+def _parse(text: bytes, file: Path, line: int) -> Record:
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise CorruptRecordsError(file, line, f"no JSON ({error})") from error
+    if not isinstance(record, dict) or not {"key", "study", "trial"} <= record.keys():
+        raise CorruptRecordsError(file, line, "no record with key, study and trial")
+    try:
+        key = Trial.from_record(record["trial"]).key
+    except InputError as error:
+        raise CorruptRecordsError(file, line, f"a trial that is none ({error})") from error
+    if key != record["key"]:
+        raise CorruptRecordsError(file, line, f"the key {record['key']} for a trial whose key is {key}")
+    return record
+
+
+def _cut_torn_line(file: Path) -> None:
+    """Cut off what an interrupted writer left behind the last whole line."""
+    if not file.exists() or file.stat().st_size == 0:
+        return
+    with file.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read() == b"\n":
+            return
+        stream.seek(0)
+        data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        log.warning("cut %d bytes of an unfinished record off the end of %s", len(data) - whole, file)
+        stream.truncate(whole)
+        os.fsync(stream.fileno())
+
+
+def _write_whole(file: Path, data: bytes) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        try:
+            written = os.write(descriptor, data)
+            if written < len(data):
+                raise OSError(
+                    f"the disk took {written} of {len(data)} bytes for {file}; free some space and start again"
+                )
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,187 @@
+"""What defines one training: its network, hyperparameters, protocol, seed and length, and the key made of them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+from greenai_utils.errors import InputError
+from greenai_utils.networks import NetworkSpec
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The settings of Adam (Kingma and Ba 2015) that the study tunes.
+
+    Raises:
+        InputError: A value lies where Adam is not defined.
+    """
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("learning_rate", 0.0, float("inf")),
+            ("beta1", 0.0, 1.0),
+            ("beta2", 0.0, 1.0),
+            ("epsilon", 0.0, float("inf")),
+            ("weight_decay", 0.0, float("inf")),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+                raise InputError(
+                    f"{name} lies in [{low:g}, {high:g})", repr(value), f"give a number in that range for {name}"
+                )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a training is carried out and judged; each fault of the published code is a switch of its own.
+
+    The faults that lie in the search (the lattice, the Gaussian process, the bounds) belong to its strategy and space,
+    and the missing activation of the dense networks to `NetworkSpec.dense_relu`.
+    """
+
+    reshuffle: bool = True
+    """New batches every epoch. The published code built its batches once."""
+    apply_beta2: bool = True
+    """Give Adam the sampled beta2. The published code read it from the wrong dictionary and always used 0.999."""
+    hold_out_validation: bool = True
+    """Choose by accuracy on a validation split. The published code trained on it and chose by test accuracy."""
+    evaluate_in_eval_mode: bool = True
+    """Evaluate with batch norm's running statistics. The published code left the network in training mode, so that
+    batch norm normalised by the test set itself."""
+    stay_on_device: bool = True
+    """Keep data and losses on the device. The published code copied every batch and read every loss back."""
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "corrected": Protocol(),
+    "published": Protocol(
+        reshuffle=False,
+        apply_beta2=False,
+        hold_out_validation=False,
+        evaluate_in_eval_mode=False,
+        stay_on_device=False,
+    ),
+}
+
+
+def protocol(name: str) -> Protocol:
+    """A protocol by name: `corrected`, `published`, or `corrected` with one published fault (`fault:reshuffle`, ...).
+
+    Raises:
+        InputError: There is no such protocol.
+    """
+    faults = {f"fault:{item.name}": replace(Protocol(), **{item.name: False}) for item in fields(Protocol)}
+    known = {**PROTOCOLS, **faults}
+    if name not in known:
+        raise InputError("a protocol is one of " + ", ".join(known), repr(name), "name one of these")
+    return known[name]
+
+
+def protocol_name(value: Protocol) -> str:
+    """The name that `protocol` knows a protocol by, or the list of its faults joined by `+`."""
+    for name, known in PROTOCOLS.items():
+        if value == known:
+            return name
+    return "fault:" + "+".join(item.name for item in fields(Protocol) if not getattr(value, item.name))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one configuration: everything that defines it, and nothing about where or why it ran.
+
+    Attributes:
+        dataset: A name that `datasets.load` knows.
+        network: The network.
+        hyperparameters: Adam's settings.
+        protocol: How to train and judge.
+        seed: Decides initial weights and batch order, together with `repetition`.
+        repetition: Which of several independent trainings of the same configuration this is, from 0.
+        epochs: Passes over the training split, at least 1.
+        batch_size: Images in an optimiser step, at least 1.
+        side: Images are upsampled to `side` x `side` pixels; None leaves them as they are.
+        precision: Of the forward and backward pass; weights and optimiser stay in float32.
+        flush_denormal: Whether the CPU flushes subnormal numbers to zero.
+        max_steps: Stop after this many optimiser steps, to compare protocols at equal steps; None trains all epochs.
+
+    Raises:
+        InputError: A value lies outside its range.
+    """
+
+    dataset: str
+    network: NetworkSpec
+    hyperparameters: Hyperparameters
+    protocol: Protocol = field(default_factory=Protocol)
+    seed: int = 0
+    repetition: int = 0
+    epochs: int = 1
+    batch_size: int = 512
+    side: int | None = None
+    precision: Precision = "float32"
+    flush_denormal: bool = True
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("seed", 0), ("repetition", 0), ("epochs", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise InputError(f"{name} is a whole number of at least {lowest}", repr(value), f"raise {name}")
+        for name in ("side", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InputError(f"{name} is empty or a whole number of at least 1", repr(value), f"change {name}")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is one of {', '.join(PRECISIONS)}", repr(self.precision), "name one of these")
+
+    @property
+    def key(self) -> str:
+        """The first 20 hexadecimal digits of the SHA-256 of everything above."""
+        return hashlib.sha256(canonical(self.as_record()).encode()).hexdigest()[:20]
+
+    @property
+    def generator_seed(self) -> int:
+        """The seed of the training's generators, different for every seed and repetition."""
+        digest = hashlib.sha256(f"{self.seed}/{self.repetition}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+    def as_record(self) -> dict[str, Any]:
+        """The trial as nested plain dictionaries, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The trial that `as_record` wrote.
+
+        Raises:
+            InputError: A field is unknown or missing, or a value out of range.
+        """
+        try:
+            return cls(
+                **{
+                    **record,
+                    "network": NetworkSpec(**record["network"]),
+                    "hyperparameters": Hyperparameters(**record["hyperparameters"]),
+                    "protocol": Protocol(**record["protocol"]),
+                }
+            )
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                "a recorded trial has the fields of this version",
+                str(error),
+                "read it with the version of the package that wrote it",
+            ) from error
+
+
+def canonical(value: Any) -> str:
+    """JSON in one spelling: sorted names, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
