@@ -1,0 +1,55 @@
+"""Search strategies by name."""
+
+import inspect
+from collections.abc import Mapping
+
+from greenai_utils.errors import InputError
+from greenai_utils.search_energy import EnergyAwareParzen
+from greenai_utils.search_gp import GaussianProcessSearch, TwoObjectiveSearch
+from greenai_utils.search_halving import Hyperband, SuccessiveHalving
+from greenai_utils.search_hyperopt import Annealing, RandomSearch, TreeParzenEstimator
+from greenai_utils.search_published import PublishedGaussianProcess, PublishedGrid, PublishedRandom
+from greenai_utils.search_sampling import GridSearch, SobolSearch
+from greenai_utils.spaces import Space
+from greenai_utils.strategy import Strategy, Suggestion, Told
+
+__all__ = ["STRATEGIES", "Strategy", "Suggestion", "Told", "make_strategy"]
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    strategy.name: strategy
+    for strategy in (
+        PublishedGrid,
+        PublishedRandom,
+        PublishedGaussianProcess,
+        GridSearch,
+        RandomSearch,
+        SobolSearch,
+        Annealing,
+        TreeParzenEstimator,
+        GaussianProcessSearch,
+        SuccessiveHalving,
+        Hyperband,
+        EnergyAwareParzen,
+        TwoObjectiveSearch,
+    )
+}
+
+
+def make_strategy(name: str, space: Space, seed: int, trials: int, startup: int = 20) -> Strategy:
+    """A strategy by its name, before its first question.
+
+    Args:
+        name: One of `STRATEGIES`.
+        space: What may be changed.
+        seed: Zero or more; decides every random choice.
+        trials: The budget, in trainings of full length; at least 1.
+        startup: The trials after which a model-based strategy trusts its model; others have no use for it.
+
+    Raises:
+        InputError: There is no such strategy, or a number is out of range.
+    """
+    if name not in STRATEGIES:
+        raise InputError(f"a strategy is one of {', '.join(STRATEGIES)}", repr(name), "name one of these")
+    strategy = STRATEGIES[name]
+    settings = {"startup": startup} if "startup" in inspect.signature(strategy).parameters else {}
+    return strategy(space, seed, trials, **settings)

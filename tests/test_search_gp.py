@@ -1,0 +1,90 @@
+"""The Gaussian-process searches."""
+
+import moocore
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.spatial.distance import cdist
+from scipy.stats import norm, wilcoxon
+
+from greenai_utils.search import make_strategy
+from greenai_utils.search_gp import expected_improvement, fit_gaussian_process
+from greenai_utils.search_problems import BRANIN, NOISY_SPHERE
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "best"), [(0.0, 1.0, 0.0), (1.0, 0.3, 1.5), (-2.0, 2.0, 1.0), (3.0, 0.1, 0.0)]
+)
+def test_expected_improvement_is_the_mean_of_what_exceeds_the_best(mean, deviation, best):
+    expected, _ = quad(lambda value: (value - best) * norm.pdf(value, mean, deviation), best, mean + 12 * deviation)
+    assert expected_improvement(np.array([mean]), np.array([deviation]), best)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_process_interpolates_a_smooth_function_and_knows_where_it_is_ignorant():
+    rng = np.random.default_rng(0)
+    points = rng.random((40, 2))
+    predict = fit_gaussian_process(points, 100 + 10 * np.sin(4 * points[:, 0]) + points[:, 1])
+    mean, deviation = predict(points)
+    assert mean == pytest.approx(100 + 10 * np.sin(4 * points[:, 0]) + points[:, 1], abs=0.05)
+    inside = np.array([[0.5, 0.5]])
+    assert predict(inside)[0] == pytest.approx(100 + 10 * np.sin(2.0) + 0.5, abs=0.1)
+    assert predict(np.array([[3.0, 3.0]]))[1][0] > 5 * deviation.max()
+
+
+def test_the_deviation_leaves_the_noise_of_a_single_training_out():
+    rng = np.random.default_rng(1)
+    points = np.repeat(rng.random((10, 1)), 20, axis=0)
+    values = points[:, 0] + 0.3 * rng.standard_normal(len(points))
+    assert fit_gaussian_process(points, values)(points)[1].max() < 0.15
+
+
+def test_equal_values_have_no_deviation_to_divide_by():
+    mean, deviation = fit_gaussian_process(np.array([[0.1], [0.9]]), np.array([2.0, 2.0]))(np.array([[0.5]]))
+    assert mean == pytest.approx(2.0)
+    assert np.isfinite(deviation).all()
+
+
+def search(name, problem, seed, trials=32):
+    strategy = make_strategy(name, problem.space, seed, trials, startup=8)
+    rng = np.random.default_rng([seed, 1])
+    for _ in range(trials):
+        suggestion = strategy.ask()
+        strategy.tell(
+            suggestion, problem.observe(suggestion.configuration, rng), problem.cost_j(suggestion.configuration)
+        )
+    return strategy.history
+
+
+def test_it_finds_a_maximum_of_branin():
+    best = [max(told.score for told in search("gp", BRANIN, seed)) for seed in range(3)]
+    assert max(BRANIN.best - score for score in best) < 0.05
+
+
+def test_outstanding_suggestions_keep_others_away():
+    strategy = make_strategy("gp", BRANIN.space, 0, 40, startup=12)
+    for _ in range(12):
+        suggestion = strategy.ask()
+        strategy.tell(suggestion, BRANIN.score(suggestion.configuration))
+    waiting = np.array([BRANIN.space.to_unit(strategy.ask().configuration) for _ in range(5)])
+    assert cdist(waiting, waiting)[np.triu_indices(5, 1)].min() > 0.01
+
+
+def hypervolume(history):
+    """Of lost score and joules below the reference point, the worst of both in the space."""
+    front = np.array([(-told.score, told.cost_j) for told in history])
+    return moocore.hypervolume(front, ref=[1.2, 160.0])
+
+
+def test_two_objectives_find_a_better_front_than_random_search():
+    seeds = range(12)
+    found, random = (
+        [hypervolume(search(name, NOISY_SPHERE, seed, 24)) for seed in seeds] for name in ("parego", "random")
+    )
+    assert wilcoxon(found, random, alternative="greater").pvalue < 0.05
+
+
+def test_two_objectives_spread_over_the_trade_off():
+    joules = [told.cost_j for told in search("parego", NOISY_SPHERE, 0, 40)[8:]]
+    accurate = [told.score for told in search("parego", NOISY_SPHERE, 0, 40)[8:]]
+    assert min(joules) == 10.0
+    assert max(accurate) > -0.03
