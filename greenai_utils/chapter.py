@@ -1,0 +1,62 @@
+"""What a notebook calls: one object that records what is missing, and shows tables, figures and sentences."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from IPython.display import Image, Markdown
+
+from greenai_utils.figures import build_figures, figure_files
+from greenai_utils.parameters import require_parameters
+from greenai_utils.runs import record_missing
+from greenai_utils.settings import Profile, load_profile
+from greenai_utils.tables import StudyData, build_table
+
+Frames = Mapping[str, pd.DataFrame]
+
+
+class Chapter:
+    """One notebook's view of a profile.
+
+    Args:
+        namespace: The notebook's `globals()`, right after its parameters: an unknown parameter is an error.
+
+    Raises:
+        InputError: A parameter or the profile is unknown.
+
+    Attributes:
+        profile: The settings.
+        tables: The tables shown so far, by name.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        require_parameters(namespace, {"profile"})
+        self.profile: Profile = load_profile(namespace["profile"])
+        self.tables: dict[str, pd.DataFrame] = {}
+        self._data: StudyData | None = None
+
+    def record(self, *studies: str) -> Markdown:
+        """Train what studies lack; a study that is recorded takes no time and no energy."""
+        return Markdown(f"*{record_missing(self.profile, studies)}.*")
+
+    @property
+    def data(self) -> StudyData:
+        """The profile's recorded trials, read once, after `record`."""
+        if self._data is None:
+            self._data = StudyData.read(self.profile)
+        return self._data
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Compute a table, write it as CSV, and return it."""
+        self.tables[name] = build_table(self.data, name)
+        return self.tables[name]
+
+    def figure(self, name: str) -> Image:
+        """Draw a figure, write it as PNG and SVG, and show the PNG."""
+        build_figures(self.profile, [name])
+        png, _ = figure_files(self.profile.name, name)
+        return Image(filename=str(png), width=900)
+
+    def say(self, sentences: Callable[[StudyData], str]) -> Markdown:
+        """Sentences whose every number is computed from the records."""
+        return Markdown(sentences(self.data))

@@ -1,0 +1,136 @@
+"""From a profile's name to its report: record what is missing, execute the notebooks, build figures and HTML."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from filelock import FileLock, Timeout
+
+from greenai_utils import paths
+from greenai_utils.errors import InputError
+from greenai_utils.figures import FIGURES, build_figures, figure_files
+from greenai_utils.notebooks import execute, notebook_names
+from greenai_utils.records import Record, Store, check_writable
+from greenai_utils.reporting import build
+from greenai_utils.runs import record_missing
+from greenai_utils.settings import Profile, load_profile
+from greenai_utils.tables import TABLES, write_tables
+
+JOULES_PER_KWH = 3.6e6
+
+
+def reproduce(name: str) -> str:
+    """Do everything a profile asks for and return a summary of it.
+
+    Raises:
+        InputError: The profile is unknown, being run already, or cannot be written or trained here.
+    """
+    started = time.monotonic()
+    profile = load_profile(name)
+    folder = paths.records_folder(name).parent
+    check_writable(folder)
+    try:
+        with FileLock(folder / ".running", timeout=0):
+            before = {record["key"] for record in Store(paths.records_folder(name))}
+            training = record_missing(profile)
+            executed = execute_notebooks(profile)
+            _restore_deleted(profile)
+            index = build(name)
+    except Timeout as error:
+        raise InputError(
+            f"one run of profile {name} at a time, so that runs do not disturb each other's energy",
+            "another one under way",
+            "wait for it to end or stop it",
+        ) from error
+    records = list(Store(paths.records_folder(name)))
+    new = [record for record in records if record["key"] not in before]
+    lines = [
+        "",
+        f"Profile {name}: {profile.description}",
+        f"  report     {_shown(index)}",
+        f"  figures    {_shown(paths.figures_folder(name))}",
+        f"  tables     {_shown(paths.tables_folder(name))}",
+        f"  trainings  {training}",
+        f"  notebooks  {executed}",
+        *(f"  energy     {line}" for line in _energy_lines(profile, new, records)),
+        f"  seconds    {time.monotonic() - started:.0f}",
+    ]
+    return "\n".join(lines)
+
+
+def execute_notebooks(profile: Profile) -> str:
+    """Execute the notebooks whose inputs have changed, in order, and say how many that were."""
+    inputs = [
+        paths.profile_file(profile.name),
+        paths.records_folder(profile.name),
+        paths.machine_file(profile.name),
+    ]
+    names = notebook_names()
+    executed = 0
+    for position, notebook in enumerate(names, start=1):
+        print(f"notebook {position} of {len(names)}: {notebook}", file=sys.stderr, flush=True)
+        executed += execute(profile.name, notebook, inputs)
+    return f"{executed} of {len(names)} executed now, the others unchanged"
+
+
+def _restore_deleted(profile: Profile) -> None:
+    """Make again what notebooks that were not executed had once made, and somebody has deleted since."""
+    if not all((paths.tables_folder(profile.name) / f"{table}.csv").exists() for table in TABLES):
+        write_tables(profile)
+    figures = [name for name in FIGURES if not all(file.exists() for file in figure_files(profile.name, name))]
+    build_figures(profile, figures)
+
+
+def rebuild_figures(name: str) -> str:
+    """Rebuild all tables and figures of a profile from its records alone.
+
+    Raises:
+        InputError: The profile is unknown or has no records.
+    """
+    profile = load_profile(name)
+    if not len(Store(paths.records_folder(name))):
+        raise InputError(f"profile {name} has records", "none", f"run `make reproduce PROFILE={name}` first")
+    write_tables(profile)
+    build_figures(profile)
+    return f"{len(FIGURES)} figures in {_shown(paths.figures_folder(name))}"
+
+
+def rebuild_report(name: str) -> str:
+    """Build the report of a profile from its executed notebooks.
+
+    Raises:
+        InputError: The profile is unknown, or none of its notebooks has been executed.
+    """
+    return f"report in {_shown(build(load_profile(name).name))}"
+
+
+def _energy_lines(profile: Profile, new: Iterable[Record], records: Iterable[Record]) -> list[str]:
+    lines = []
+    for label, chosen in (("this run", new), ("all records", records)):
+        for source, joules in sorted(_joules_by_source(chosen).items()):
+            grams = joules / JOULES_PER_KWH * profile.carbon.grams_per_kwh
+            kind = "estimated" if source == "estimate" else f"counted by {source}"
+            lines.append(f"{label}: {joules:,.0f} J {kind}, {grams:.2g} gCO2e")
+        if not lines or not lines[-1].startswith(label):
+            lines.append(f"{label}: nothing was trained")
+    lines.append(f"grid intensity: {profile.carbon.grams_per_kwh:g} g/kWh, {profile.carbon.source}")
+    return lines
+
+
+def _joules_by_source(records: Iterable[Record]) -> dict[str, float]:
+    """Gross joules of training, evaluating and proposing, never summed over different sources."""
+    joules: dict[str, float] = defaultdict(float)
+    for record in records:
+        for window in ("training", "evaluation", "tuner"):
+            reading = record.get(window)
+            if reading and reading["gross_j"] is not None:  # none for a window too short for its counter
+                repeats = record["repeats"] if window == "training" else 1
+                joules[reading["source"]] += reading["gross_j"] * repeats
+    return dict(joules)
+
+
+def _shown(path: object) -> str:
+    """A path as a reader would type it: from the repository where it lies in it."""
+    text = str(path)
+    return text.removeprefix(f"{paths.ROOT}/")

@@ -1,0 +1,155 @@
+"""Which trials the studies of a profile need. Planning trains nothing and needs no torch."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from greenai_utils.errors import InputError
+from greenai_utils.networks import NetworkSpec
+from greenai_utils.records import Record
+from greenai_utils.search import Strategy, make_strategy
+from greenai_utils.settings import Profile, TaskSettings
+from greenai_utils.spaces import get_space
+from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol
+
+METER, TUNING, LAYERS = "meter", "tuning", "layers"
+STUDIES = (METER, TUNING, LAYERS)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A trial that a study needs, and what its record says about its place in the study."""
+
+    trial: Trial
+    place: Record
+
+
+def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **changes: Any) -> Trial:
+    """The trial of a task with a configuration, and with other fields changed.
+
+    Args:
+        task: Data, network and length.
+        configuration: Values of Adam's hyperparameters, of the network's fields and of the trial's own, by name.
+        changes: Fields of the trial that win over both.
+
+    Raises:
+        InputError: The configuration names something that a trial does not have.
+    """
+    groups: dict[type, dict[str, Any]] = {Hyperparameters: {}, NetworkSpec: {}, Trial: {}}
+    for name, value in configuration.items():
+        owners = [kind for kind in groups if name in {item.name for item in fields(kind)}]
+        if not owners:
+            raise InputError(
+                "a search space tunes fields of Hyperparameters, NetworkSpec or Trial",
+                repr(name),
+                "rename that dimension",
+            )
+        groups[owners[0]][name] = value
+    network = {"kind": task.network, "dense_relu": task.protocol != "published", **groups[NetworkSpec]}
+    return Trial(
+        **{
+            "dataset": task.dataset,
+            "side": task.side,
+            "network": NetworkSpec(**network),
+            "hyperparameters": Hyperparameters(**groups[Hyperparameters]),
+            "protocol": protocol(task.protocol),
+            "epochs": task.epochs,
+            "batch_size": task.batch_size,
+            **groups[Trial],
+            **changes,
+        }
+    )
+
+
+def plan_meter(profile: Profile) -> list[Step]:
+    """One configuration, trained again and again from different seeds."""
+    settings = profile.meter_study
+    return [
+        Step(make_trial(settings.task, {"learning_rate": 1e-3}, seed=profile.seed, repetition=repetition), {})
+        for repetition in range(settings.repetitions)
+    ]
+
+
+def plan_layers(profile: Profile) -> list[Step]:
+    """One set of configurations crossed over all cells, in randomised complete blocks.
+
+    A block is one configuration in one repetition: every cell once, in random order, so that drift cannot pose as an
+    effect and whatever is recorded first is balanced over the cells.
+    """
+    settings = profile.layers
+    sampler = make_strategy("random", get_space(settings.space), profile.seed, settings.configurations)
+    configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
+    published = settings.task.protocol == "published"
+    cells = [
+        NetworkSpec(settings.task.network, linear, conv, relu, dense_relu=relu and not published)
+        for linear, conv, relu in product(settings.linear_layers, settings.conv_layers, settings.relu)
+    ]
+    steps = []
+    for repetition, (index, configuration) in product(range(settings.repetitions), enumerate(configurations)):
+        order = np.random.default_rng([profile.seed, repetition, index]).permutation(len(cells))
+        steps += [
+            Step(
+                make_trial(settings.task, configuration, network=cells[cell], seed=index, repetition=repetition),
+                {"configuration": index},
+            )
+            for cell in order
+        ]
+    return steps
+
+
+@dataclass(frozen=True)
+class PlannedSearch:
+    """One search of the tuning study: a strategy from a seed.
+
+    Attributes:
+        strategy: Its name.
+        seed: Counts the searches of a strategy from 0.
+        identity: A hash of everything that decides the search's suggestions and scores. Records of other searches in
+            the same folder are none of its business.
+    """
+
+    strategy: str
+    seed: int
+    identity: str
+
+    def strategy_seed(self, profile: Profile) -> int:
+        """The seed of the strategy's own generator: equal for all strategies, so that searches pair by seed."""
+        return profile.seed * 1_000_000 + self.seed
+
+    def trial_seed(self, trial: int) -> int:
+        """The seed of a trial's training, different for every trial of every search."""
+        return int.from_bytes(hashlib.sha256(f"{self.identity}/{trial}".encode()).digest()[:6], "big")
+
+
+def plan_searches(profile: Profile) -> list[PlannedSearch]:
+    """The searches of the tuning study, every strategy from every seed."""
+    settings = profile.tuning
+    space = asdict(get_space(settings.space))
+    planned = []
+    for seed, name in product(range(settings.seeds), settings.strategies):
+        defining = {
+            "space": space,
+            "task": asdict(settings.task),
+            "strategy": name,
+            "trials": settings.trials,
+            "startup_trials": settings.startup_trials,
+            "seed": [profile.seed, seed],
+        }
+        planned.append(PlannedSearch(name, seed, hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]))
+    return planned
+
+
+def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:
+    """The strategy of a planned search, before its first question."""
+    settings = profile.tuning
+    return make_strategy(
+        search.strategy,
+        get_space(settings.space),
+        search.strategy_seed(profile),
+        settings.trials,
+        startup=settings.startup_trials,
+    )

@@ -1,0 +1,87 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenai_utils.errors import InputError
+from greenai_utils.plans import make_planned_strategy, make_trial, plan_layers, plan_meter, plan_searches
+from greenai_utils.settings import load_profile
+
+QUICK = load_profile("quick")
+
+
+def cell(step: object) -> tuple[int, int, bool]:
+    network = step.trial.network
+    return network.linear_layers, network.conv_layers, network.relu
+
+
+@given(prefix=st.integers(1, 128))
+def test_every_prefix_of_the_layer_study_is_balanced_over_cells(prefix: int) -> None:
+    steps = plan_layers(QUICK)
+    counts = Counter(cell(step) for step in steps[:prefix])
+    assert max(counts.values()) - min(counts.get(cell(step), 0) for step in steps) <= 1
+
+
+def test_the_layer_study_crosses_one_set_of_configurations_over_all_cells() -> None:
+    steps = plan_layers(QUICK)
+    assert len({step.trial.key for step in steps}) == len(steps) == 8 * 8 * 2
+    by_cell: dict[object, set[object]] = {}
+    for step in steps:
+        by_cell.setdefault(cell(step), set()).add((step.trial.hyperparameters, step.trial.seed, step.trial.repetition))
+    assert len(by_cell) == 8
+    assert len({frozenset(trainings) for trainings in by_cell.values()}) == 1
+
+
+def test_blocks_run_in_different_orders() -> None:
+    steps = plan_layers(QUICK)
+    orders = {tuple(cell(step) for step in steps[start : start + 8]) for start in range(0, len(steps), 8)}
+    assert len(orders) > len(steps) / 8 / 2
+
+
+def test_repetitions_of_the_meter_study_differ_in_nothing_else() -> None:
+    trials = [step.trial for step in plan_meter(QUICK)]
+    assert len({trial.key for trial in trials}) == QUICK.meter_study.repetitions
+    assert len({replace(trial, repetition=0) for trial in trials}) == 1
+
+
+def test_searches_have_identities_and_trial_seeds_of_their_own() -> None:
+    searches = plan_searches(QUICK)
+    assert len({search.identity for search in searches}) == 3 * QUICK.tuning.seeds == len(searches)
+    assert len({search.trial_seed(n) for search in searches for n in range(24)}) == 24 * len(searches)
+
+
+def test_another_task_space_or_budget_makes_other_searches() -> None:
+    tuning = QUICK.tuning
+    others = [
+        replace(tuning, trials=25),
+        replace(tuning, space="corrected5"),
+        replace(tuning, startup_trials=9),
+        replace(tuning, task=replace(tuning.task, epochs=11)),
+    ]
+    identities = {plan_searches(replace(QUICK, tuning=settings))[0].identity for settings in [tuning, *others]}
+    assert len(identities) == 1 + len(others)
+
+
+def test_strategies_pair_by_seed() -> None:
+    first = {search.strategy: make_planned_strategy(QUICK, search) for search in plan_searches(QUICK)[:3]}
+    assert first["random"].ask().configuration == first["tpe"].ask().configuration
+
+
+def test_a_configuration_may_change_hyperparameters_network_and_length() -> None:
+    trial = make_trial(QUICK.tuning.task, {"learning_rate": 0.01, "linear_layers": 5, "batch_size": 32, "epochs": 3})
+    assert trial.hyperparameters.learning_rate == 0.01
+    assert trial.network.linear_layers == 5
+    assert (trial.batch_size, trial.epochs) == (32, 3)
+
+
+def test_the_published_networks_have_no_activation_between_linear_layers() -> None:
+    task = replace(QUICK.tuning.task, protocol="published")
+    assert not make_trial(task, {"learning_rate": 0.01}).network.dense_relu
+    assert make_trial(QUICK.tuning.task, {"learning_rate": 0.01}).network.dense_relu
+
+
+def test_an_unknown_dimension_is_refused() -> None:
+    with pytest.raises(InputError, match="momentum"):
+        make_trial(QUICK.tuning.task, {"learning_rate": 0.01, "momentum": 0.9})
