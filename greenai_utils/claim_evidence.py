@@ -1,0 +1,320 @@
+"""Evidence for the claims: the authors' data or a profile's own tables, brought into one form and judged."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from greenai_utils import claim_effects as effects
+from greenai_utils.checks import require_columns
+from greenai_utils.claim_effects import NOTHING, Effect, LayerStudy
+from greenai_utils.claims import CLAIMS, COLUMNS, DEFECTS, verdict
+from greenai_utils.errors import InputError
+from greenai_utils.published_analysis import SEARCH, energy_to_target
+
+EVIDENCE = ("published", "records", "recorded")
+"""The authors' data; the profile's own records; measurements recorded elsewhere that ship with the repository."""
+
+CHANCE = 0.1
+"""Accuracy of guessing: every data set of the study has ten classes of about equal size."""
+
+COMPARISONS = (
+    *(("bayesian", "grid"), ("bayesian", "random")),
+    *(("published_gp", "published_grid"), ("published_gp", "published_random")),
+    *(("gp", "grid"), ("gp", "random"), ("tpe", "grid"), ("tpe", "random")),
+)
+"""Bayesian optimisation and what it is said to dominate, by the strategies' names: in the authors' data, as they
+programmed them, and done right."""
+
+MENDED_COMPARISONS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "d03 chosen by test accuracy": (("published_gp", "published_grid"), ("published_gp", "published_random")),
+    "d06 grid without upper bounds": (("published_gp", "grid"),),
+    "d07 kernel fixed, inputs unscaled": (("gp", "published_grid"), ("gp", "published_random")),
+    "d08 learning rate not on a log scale": (("published_gp", "published_grid"), ("published_gp", "published_random")),
+}
+"""Defects of the searches, and what competes when one of them is mended."""
+
+EnergyKind = Literal["measured", "estimate", "none"]
+Quantity = Literal["accuracy", "energy"]
+
+FAULT_SWITCHES: Mapping[str, tuple[str, object, object, Quantity]] = {
+    "d01 batches never reshuffled": ("protocol", "fault:reshuffle", "corrected", "accuracy"),
+    "d02 beta2 never applied": ("protocol", "fault:apply_beta2", "corrected", "accuracy"),
+    "d04 evaluated in training mode": ("protocol", "fault:evaluate_in_eval_mode", "corrected", "accuracy"),
+    "d05 every batch and loss copied": ("protocol", "fault:stay_on_device", "corrected", "energy"),
+    "d09 dense networks without activation": ("dense_relu", False, True, "accuracy"),
+}
+"""Defects with a switch in our trials: its column, the value with the fault and without it, and what is compared."""
+
+_NETWORK = ["dataset", "network", "linear_layers", "conv_layers", "relu", "batch_size"]
+_ADAM = ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay"]
+_PLACE = ["study", "status", "search", "search_trial", "space", "configuration", "epochs", "seed", "repetition"]
+_OBSERVED = ["validation_accuracy", "test_accuracy", "gross_j", "source"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are judged on; a part that there are no data for is empty.
+
+    Attributes:
+        kind: One of `EVIDENCE`.
+        searches: One row a search and target: dataset, unit (the searches of one unit compare), strategy, target (a
+            share of the best accuracy), best_accuracy, total_j, energy_to_target_j, tuner_j if the tuner was metered.
+        trials: One row a tuning trial, in order: dataset, search, energy_j, accuracy, and alike: whether only Adam's
+            settings differ within its search.
+        layers: The layer study of each data set.
+        crossed: Whether the same configurations were trained with ReLU and without.
+        switched: Trials under any protocol, for the defects that have a switch.
+        mended: Defects that the searches do not have.
+        energy: What the joules are worth.
+        tuner_energy: What the tuners' own joules are worth.
+    """
+
+    kind: str
+    searches: pd.DataFrame
+    trials: pd.DataFrame
+    layers: Mapping[str, LayerStudy]
+    crossed: bool
+    switched: pd.DataFrame
+    mended: frozenset[str]
+    energy: EnergyKind
+    tuner_energy: EnergyKind
+
+
+class _Finding(NamedTuple):
+    """One number that decides a claim."""
+
+    claim: str
+    dataset: str
+    detail: str
+    effect: Effect
+    estimated: bool = False
+
+
+def published_evidence(tuning: pd.DataFrame, layers: pd.DataFrame) -> Evidence:
+    """The authors' own data: one search of each strategy in each of 12 cells, and two layer studies.
+
+    Args:
+        tuning: Trials of the tuning study, as `published.tuning_trials` returns them.
+        layers: Trainings of the layer study, as `published.layer_trainings` returns them.
+    """
+    searches = energy_to_target(tuning)
+    ordered = tuning.sort_values([*SEARCH, "trial"])
+    return Evidence(
+        kind="published",
+        searches=searches.assign(unit=searches["hyperparameters"].astype(str) + " " + searches["network"]),
+        trials=ordered.assign(search=ordered.groupby(SEARCH).ngroup(), alike=True),
+        layers={str(name): LayerStudy.from_trainings(part) for name, part in layers.groupby("dataset")},
+        crossed=False,
+        switched=pd.DataFrame(),
+        mended=frozenset(),
+        energy="measured",
+        tuner_energy="none",
+    )
+
+
+def record_evidence(tables: Mapping[str, pd.DataFrame], kind: str = "records") -> Evidence:
+    """What a profile has recorded.
+
+    Joules that were assigned to a trial rather than read over it (`imputed_j`) are left out.
+
+    Args:
+        tables: The profile's tables by the names of their CSV files. Read are `trials` and `tuning_summary`; what rests
+            on a table that is not there is not testable.
+        kind: `records` for the profile's own, `recorded` for measurements that ship with the repository.
+
+    Raises:
+        InputError: The kind is unknown, or a table lacks a column.
+    """
+    if kind not in EVIDENCE:
+        raise InputError(f"evidence is one of {', '.join(EVIDENCE)}", repr(kind), "name one of these")
+    trials = tables.get("trials", pd.DataFrame())
+    summary = tables.get("tuning_summary", pd.DataFrame())
+    if len(trials):
+        require_columns(trials, [*_NETWORK, *_ADAM, *_PLACE, *_OBSERVED, "protocol", "dense_relu"])
+    return Evidence(
+        kind=kind,
+        searches=_searches_of(summary),
+        trials=_tuning_of(trials),
+        layers=_layers_of(trials),
+        crossed=True,
+        switched=trials,
+        mended=_mended_in(trials),
+        energy=_worth(trials if len(trials) else summary, "source"),
+        tuner_energy=_worth(summary, "tuner_source"),
+    )
+
+
+def judge(evidence: Evidence) -> pd.DataFrame:
+    """Judge every claim, and every defect of the published code, on one body of evidence.
+
+    Args:
+        evidence: See `published_evidence` and `record_evidence`.
+
+    Returns:
+        One row a claim, data set (`all` pools several) and comparison: claim, evidence, dataset, estimand, effect,
+        ci_low, ci_high, threshold, verdict, n (units that the interval rests on). A claim of which the evidence holds
+        nothing has one row, `not testable here`.
+    """
+    findings = [*_on_searches(evidence), *_on_trials(evidence), *_on_layers(evidence), *_on_switches(evidence)]
+    rows = []
+    for name, claim in (*CLAIMS.items(), *DEFECTS.items()):
+        found = [finding for finding in findings if finding.claim == name and finding.effect.n]
+        if claim.about_energy and evidence.energy == "none":
+            found = []
+        for _, dataset, detail, effect, estimated in found or [_Finding(name, "all", "", NOTHING)]:
+            estimand = f"{claim.estimand}: {detail}" if detail else claim.estimand
+            judged = verdict(claim, effect, estimated or evidence.energy == "estimate")
+            rows.append([name, evidence.kind, dataset, estimand, *effect[:3], claim.threshold, judged, effect.n])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _parts(frame: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    """The rows of each data set, and all of them where there are several."""
+    if frame.empty:
+        return
+    yield from ((str(name), part) for name, part in frame.groupby("dataset"))
+    if frame["dataset"].nunique() > 1:
+        yield "all", frame
+
+
+def _on_searches(evidence: Evidence) -> Iterable[_Finding]:
+    for dataset, part in _parts(evidence.searches):
+        once = part[part["target"] == part["target"].min()]
+        peaks: dict[str, tuple[tuple[str, str], ...]] = {"1a bayesian peak accuracy": COMPARISONS}
+        peaks |= {name: pairs for name, pairs in MENDED_COMPARISONS.items() if name in evidence.mended}
+        for claim, comparisons in peaks.items():
+            for a, b in _held(comparisons, part):
+                yield _Finding(claim, dataset, f"{a} against {b}", effects.accuracy_gain(once, a, b))
+        if evidence.energy != "none":
+            for a, b in _held(COMPARISONS, part):
+                yield from _joules_of_searches(evidence, dataset, part, a, b)
+
+
+def _held(comparisons: Iterable[tuple[str, str]], searches: pd.DataFrame) -> list[tuple[str, str]]:
+    strategies = set(searches["strategy"])
+    return [pair for pair in comparisons if strategies.issuperset(pair)]
+
+
+def _joules_of_searches(evidence: Evidence, dataset: str, searches: pd.DataFrame, a: str, b: str) -> Iterable[_Finding]:
+    for target, part in searches.groupby("target"):
+        detail = f"{a} against {b}, {float(str(target)):.0%} of the best"
+        ratio = effects.energy_to_target_ratio(part, a, b)
+        yield _Finding("1b bayesian energy to target", dataset, detail, ratio)
+        if evidence.tuner_energy != "none":
+            ratio = effects.energy_to_target_ratio(part, a, b, overhead=True)
+            yield _Finding("2 bayesian overhead", dataset, detail, ratio, evidence.tuner_energy == "estimate")
+    once = searches[searches["target"] == searches["target"].min()]
+    ratio = effects.total_energy_ratio(once, a, b)
+    yield _Finding("1c bayesian total energy", dataset, f"{a} against {b}", ratio)
+
+
+def _on_trials(evidence: Evidence) -> Iterable[_Finding]:
+    for dataset, part in _parts(evidence.trials):
+        yield _Finding("4b diminishing within a search", dataset, "", effects.progress_ratio(part, CHANCE))
+        alike = part[part["alike"].to_numpy(dtype=bool)]
+        if alike["search"].duplicated().any():
+            yield _Finding("6a hyperparameters within a search", dataset, "", effects.energy_spread(alike))
+
+
+def _on_layers(evidence: Evidence) -> Iterable[_Finding]:
+    for dataset, study in evidence.layers.items():
+        over_linear = effects.layer_cost_ratio(study, "linear")
+        over_relu = effects.layer_cost_ratio(study, "relu")
+        energy, loss = effects.reduction(study)
+        yield _Finding("3a convolution over linear", dataset, "", over_linear)
+        yield _Finding("3b convolution over relu", dataset, "", over_relu)
+        yield _Finding("4a diminishing between networks", dataset, "", effects.marginal_return(study, CHANCE))
+        yield _Finding("5a halving energy", dataset, "", energy)
+        yield _Finding("5b halving accuracy", dataset, "", loss)
+        yield _Finding("6b hyperparameters between configurations", dataset, "", effects.configuration_spread(study))
+        yield _Finding("d11 trainings taken for independent", dataset, "", over_linear)
+        if evidence.crossed:
+            yield _Finding("d10 relu confounded with configurations", dataset, "", over_relu)
+
+
+def _on_switches(evidence: Evidence) -> Iterable[_Finding]:
+    for dataset, trials in _parts(evidence.switched):
+        for claim, (column, faulty, mended, quantity) in FAULT_SWITCHES.items():
+            yield _Finding(claim, dataset, "", _fault_effect(trials, column, faulty, mended, quantity))
+
+
+def _fault_effect(trials: pd.DataFrame, column: str, faulty: object, mended: object, quantity: Quantity) -> Effect:
+    """What a fault changes, over the configurations trained with it and without it from the same seeds."""
+    if quantity == "accuracy":
+        # A diverged training classifies by chance.
+        value = trials["test_accuracy"].where(trials["status"] == "ok", CHANCE)
+    else:
+        value = np.log(trials["gross_j"])
+    configuration = [*_NETWORK, *_ADAM, *(name for name in ("protocol", "dense_relu") if name != column)]
+    keys = [*configuration, "seed", "repetition"]
+    frame = trials[[*keys, column]].assign(value=value).dropna(subset=["value"])
+    with_fault, without = (frame[frame[column] == side].groupby(keys)["value"].mean() for side in (faulty, mended))
+    each = (with_fault - without).dropna().groupby(level=configuration).mean().to_numpy()
+    return effects.mean_effect(100 * each) if quantity == "accuracy" else effects.mean_percent(each)
+
+
+def _searches_of(summary: pd.DataFrame) -> pd.DataFrame:
+    if summary.empty:
+        return summary
+    needed = ["dataset", "network", "strategy", "seed", "best_validation_accuracy", "test_accuracy"]
+    needed += ["target_accuracy", "total_j", "energy_to_target_j", "tuner_j", "tuner_source", "source"]
+    require_columns(summary, needed)
+    chosen_by = summary["best_validation_accuracy"].fillna(summary["test_accuracy"])
+    best = chosen_by.groupby(summary["dataset"]).transform("max")
+    return summary.assign(
+        unit=summary["network"] + " " + summary["seed"].astype(str),
+        best_accuracy=summary["test_accuracy"],
+        target=(summary["target_accuracy"] / best).round(2),
+    )
+
+
+def _tuning_of(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of searches whose joules were all read."""
+    if trials.empty:
+        return trials
+    tuning = trials[(trials["study"] == "tuning") & trials["search"].notna()].sort_values(["search", "search_trial"])
+    tuning = tuning[tuning["gross_j"].notna().groupby(tuning["search"]).transform("all")]
+    variants = tuning.groupby("search")[[*_NETWORK, "epochs"]].transform("nunique")
+    return tuning.assign(
+        energy_j=tuning["gross_j"],
+        accuracy=tuning["validation_accuracy"].fillna(tuning["test_accuracy"]),
+        alike=(variants <= 1).all(axis="columns") & (tuning["status"] == "ok"),
+    )
+
+
+def _layers_of(trials: pd.DataFrame) -> dict[str, LayerStudy]:
+    if trials.empty:
+        return {}
+    layers = trials[(trials["study"] == "layers") & (trials["status"] == "ok") & trials["gross_j"].notna()]
+    layers = layers.assign(
+        linear=layers["linear_layers"],
+        conv=layers["conv_layers"],
+        energy_j=layers["gross_j"],
+        accuracy=layers["test_accuracy"],
+    )
+    return {
+        str(dataset): LayerStudy.from_trainings(part, dense_relu=bool(part["dense_relu"].any()))
+        for dataset, part in layers.groupby("dataset")
+    }
+
+
+def _mended_in(trials: pd.DataFrame) -> frozenset[str]:
+    """The defects that searches of ours are free of. Strategies mend their own; protocol and space mend the others."""
+    mended = {"d06 grid without upper bounds", "d07 kernel fixed, inputs unscaled"}
+    tuning = trials[trials["search"].notna()] if len(trials) else trials
+    if len(tuning) and (tuning["protocol"] == "corrected").all():
+        mended.add("d03 chosen by test accuracy")
+    if len(tuning) and tuning["space"].astype(str).str.startswith("corrected").all():
+        mended.add("d08 learning rate not on a log scale")
+    return frozenset(mended)
+
+
+def _worth(frame: pd.DataFrame, column: str) -> EnergyKind:
+    """What joules of these sources are worth; one estimate among them makes all an estimate."""
+    sources = set() if frame.empty else set(frame[column].dropna()) - {"none"}
+    if not sources:
+        return "none"
+    return "estimate" if any("estimate" in str(source) for source in sources) else "measured"
