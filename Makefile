@@ -12,6 +12,7 @@ ARGS ?=
 PY := .venv/bin/python
 UV := .venv/bin/uv
 STAMP := .venv/.installed
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))
 ifeq ($(origin TORCH_BACKEND),undefined)
 TORCH_BACKEND := $(shell sed -n 2p $(STAMP) 2>/dev/null)
 endif
@@ -45,8 +46,8 @@ verify: setup  ## Check records, tables and figures of a profile against each ot
 doctor: setup  ## What this machine can measure, what it cannot, and what to do about it
 	$(PY) -m greenai_utils doctor $(ARGS)
 
-bench: setup  ## Speed, as ratios
-	$(PY) -m benchmarks $(ARGS)
+bench: setup  ## Speed, as ratios (BENCHMARKS=metering: one of them)
+	@for name in $(sort $(BENCHMARKS)); do echo "benchmarks.$$name"; $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 test: setup  ## Run the tests
 	$(PY) -m pytest $(ARGS)
@@ -81,6 +82,8 @@ endif
 PIP_INDEX = $(PY) -m pip config list | sed -n "s/.*\.index-url='\(.*\)'/\1/p" | tail -n 1
 INDEX = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP_INDEX))}"
 
+# Bytecode is compiled once here: torch alone takes a second longer in every process where PYTHONDONTWRITEBYTECODE is set.
+
 # torch's other builds come from torch's own index under versions (2.x+cpu) whose hashes the lock cannot hold: that torch and
 # its libraries are pinned by version alone, everything else still by hash.
 TORCH_PACKAGES := /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ && !/^nvidia-ml-py==/
@@ -101,11 +104,11 @@ ifneq ($(INTACT),yes)
 endif
 	@rm -f $(STAMP)
 ifeq ($(TORCH_BACKEND),)
-	$(INDEX) $(UV) pip sync --python $(PY) --require-hashes requirements.lock
+	$(INDEX) $(UV) pip sync --python $(PY) --compile-bytecode --require-hashes requirements.lock
 else
 	awk '/^[a-z]/ {keep = !($(TORCH_PACKAGES))} keep' requirements.lock | \
-		$(INDEX) $(UV) pip sync --python $(PY) --require-hashes -
-	$(INDEX) $(UV) pip install --python $(PY) --torch-backend $(TORCH_BACKEND) $(TORCH_PINS)
+		$(INDEX) $(UV) pip sync --python $(PY) --compile-bytecode --require-hashes -
+	$(INDEX) $(UV) pip install --python $(PY) --compile-bytecode --torch-backend $(TORCH_BACKEND) $(TORCH_PINS)
 endif
 	$(UV) pip install --python $(PY) --quiet --no-deps --no-build-isolation --editable .
 	@printf '%s\n%s\n' '$(CURDIR)' '$(TORCH_BACKEND)' > $(STAMP)
