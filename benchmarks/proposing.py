@@ -2,7 +2,8 @@
 
     python benchmarks/proposing.py
 
-Processor time, which other work on the machine stretches less than wall time. The aim is under 50 ms for every strategy.
+Processor time, which other work on the machine stretches less than wall time. The aim is under 50 ms for every
+strategy.
 """
 
 import argparse

@@ -131,8 +131,7 @@ def _units(frame: pd.DataFrame, unit: Columns) -> IndexArray:
 
 def _candidates(costs: FloatArray, units: IndexArray) -> IndexArray:
     """Positions of the rows that can lie on a sample's front."""
-    own = moocore.is_nondominated_within_sets(costs, sets=units, keep_weakly=True)
-    rows = np.flatnonzero(own)
+    rows = np.flatnonzero(moocore.is_nondominated_within_sets(costs, sets=units))
     return rows[moocore.pareto_rank(costs[rows]) < DEEPEST_FRONT]
 
 

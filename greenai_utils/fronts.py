@@ -158,8 +158,8 @@ def knee(front: pd.DataFrame, maximise: Columns = (), minimise: Columns = ()) ->
     """The row of a front beyond which more cost buys little: farthest from the chord between the front's ends.
 
     On axes scaled so that the ends lie at (0, 1) and (1, 0), the point with the largest distance from the line through
-    them on the better side (Das 1999; on a front the same point as Kneedle, Satopää et al. 2011). Of several, the
-    cheapest.
+    them on the better side (Das 1999; the largest of the differences that Kneedle looks at, Satopää et al. 2011). Of
+    several, the cheapest.
 
     Args:
         front: Any table; dominated rows are left out first.

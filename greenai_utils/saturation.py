@@ -157,7 +157,7 @@ def slope_ratio_interval(
         counts = generator.multinomial(units.size, np.full(units.size, 1 / units.size), size=size)
         gains, errors = _profile(energy, bought, counts[:, position].astype(np.float64), scales)
         # Scales run from the longest: of scales that fit alike the straightest counts.
-        alike = errors <= errors.min(axis=1, keepdims=True) * (1 + 1e-9) + _rounding(bought)
+        alike = errors <= errors.min(axis=1, keepdims=True) * (1 + 1e-9) + 1e-12 * np.sum((bought - bought.mean()) ** 2)
         best = alike.argmax(axis=1)
         gained = gains[np.arange(size), best] > 0
         drawn[done : done + size] = np.where(gained, np.exp(-extent / _between(scales, errors, best)), 1.0)
@@ -186,7 +186,10 @@ def _profile(
     energy: FloatArray, bought: FloatArray, weights: FloatArray, scales: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Best gain (at least 0) and error sum of squares for each row of weights (m, n) and scale, both (m, scales)."""
-    rise = -np.expm1(-(energy - energy.min())[None, :] / scales[:, None])
+    # Scaled to run from 0 to 1 whatever the scale: otherwise long scales would lose their digits in the differences
+    # below.
+    reach = -np.expm1(-np.ptp(energy) / scales)
+    rise = -np.expm1(-(energy - energy.min())[None, :] / scales[:, None]) / reach[:, None]
     y = bought - bought.mean()
     total = weights.sum(axis=1, keepdims=True)
     mean_y = (weights @ y)[:, None] / total
@@ -195,8 +198,8 @@ def _profile(
     shared = weights @ (rise * y).T - total * mean_rise * mean_y
     whole = (weights @ y**2)[:, None] - total * mean_y**2
     # A spread that only rounding made belongs to a sample of one energy: nothing can be gained there.
-    gain = np.where(spread > 1e-12 * total * mean_rise**2, np.maximum(shared, 0) / np.maximum(spread, 1e-300), 0.0)
-    return gain, np.maximum(whole - gain * shared, 0.0)
+    gain = np.where(spread > 1e-12 * total, np.maximum(shared, 0) / np.maximum(spread, 1e-300), 0.0)
+    return gain / reach, np.maximum(whole - gain * shared, 0.0)
 
 
 def _between(scales: FloatArray, errors: FloatArray, best: NDArray[np.intp]) -> FloatArray:

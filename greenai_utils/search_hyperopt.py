@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, anneal, hp, rand, tpe
+from hyperopt import STATUS_OK, Trials, anneal, hp, rand, tpe
 from hyperopt.base import Domain
 
 from greenai_utils.spaces import Dimension, Space
@@ -63,9 +63,7 @@ class HyperoptStrategy(Strategy):
         return Suggestion(index, {each.name: each.native(float(values[each.name][0])) for each in dimensions})
 
     def _note(self, index: int, told: Told) -> None:
-        document = self._documents.trials[index]
-        document["state"] = JOB_STATE_DONE
-        document["result"] = {"status": STATUS_OK, "loss": -told.score}
+        self._documents.trials[index]["result"] = {"status": STATUS_OK, "loss": -told.score}
 
 
 class RandomSearch(HyperoptStrategy):

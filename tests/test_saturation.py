@@ -97,6 +97,15 @@ def test_slope_ratio_of_a_line_reaches_one():
     assert slope_ratio_interval(energy, accuracy, resamples=500) == (1, 1, 1)
 
 
+def test_samples_that_cannot_show_a_bend_count_as_straight():
+    energy, accuracy = np.repeat([1.0, 2.0, 10.0], 2), np.repeat([0.1, 0.8, 0.9], 2)
+    # Only 6 of the 27 ways to draw three energies hold all of them; two energies fit any scale alike.
+    interval = slope_ratio_interval(energy, accuracy, energy, level=0.5)
+    assert interval.estimate < 0.01
+    assert interval.low > 0.98
+    assert slope_ratio_interval(energy, accuracy, energy, level=0.9).low < 0.01
+
+
 def test_units_are_drawn_whole():
     energy, accuracy = ladder(2, noise=0)
     offsets = np.repeat([0.0, 0.02, -0.02, 0.01], 8)
