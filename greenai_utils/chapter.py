@@ -1,6 +1,7 @@
 """What a notebook calls: one object that records what is missing, and shows tables, figures and sentences."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,6 @@ from greenai_utils.parameters import require_parameters
 from greenai_utils.runs import record_missing
 from greenai_utils.settings import Profile, load_profile
 from greenai_utils.tables import StudyData, build_table
-
-Frames = Mapping[str, pd.DataFrame]
 
 
 class Chapter:
@@ -26,18 +25,33 @@ class Chapter:
 
     Attributes:
         profile: The settings.
-        tables: The tables shown so far, by name.
     """
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         require_parameters(namespace, {"profile"})
         self.profile: Profile = load_profile(namespace["profile"])
-        self.tables: dict[str, pd.DataFrame] = {}
         self._data: StudyData | None = None
 
     def record(self, *studies: str) -> Markdown:
         """Train what studies lack; a study that is recorded takes no time and no energy."""
         return Markdown(f"*{record_missing(self.profile, studies)}.*")
+
+    def describe(self) -> Markdown:
+        """The profile in a sentence."""
+        return Markdown(f"**Profile `{self.profile.name}`.** {self.profile.description}")
+
+    def settings(self, study: str) -> pd.DataFrame:
+        """The settings of a study, one row a setting.
+
+        Args:
+            study: A field of the profile: `meter_study`, `tuning`, `layers`, ...
+        """
+        own = asdict(getattr(self.profile, study))
+        rows = {**own.pop("task", {}), **own}
+        shown = {
+            name: ", ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in rows.items()
+        }
+        return pd.DataFrame({"setting": shown.keys(), "value": shown.values()}).dropna().set_index("setting")
 
     @property
     def data(self) -> StudyData:
@@ -48,8 +62,7 @@ class Chapter:
 
     def table(self, name: str) -> pd.DataFrame:
         """Compute a table, write it as CSV, and return it."""
-        self.tables[name] = build_table(self.data, name)
-        return self.tables[name]
+        return build_table(self.data, name)
 
     def figure(self, name: str) -> Image:
         """Draw a figure, write it as PNG and SVG, and show the PNG."""

@@ -174,13 +174,26 @@ def _clean(notebook: NotebookNode) -> None:
     """Take out what differs from run to run or names this machine: times, paths, progress bars, widget states."""
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
+    _merge_parameters(notebook)
+    count = 0
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"  # papermill draws a random one
         if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
             cell.outputs = [cleaned for output in cell.outputs if (cleaned := _clean_output(output))]
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = count
+
+
+def _merge_parameters(notebook: NotebookNode) -> None:
+    """Keep one cell of parameters, with the values that were used: papermill leaves the defaults before its own."""
+    tags = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    used = tags["injected-parameters"]
+    tags["parameters"].source = used.source.removeprefix("# Parameters\n")
+    notebook.cells.remove(used)
 
 
 def _clean_output(output: NotebookNode) -> NotebookNode | None:
