@@ -15,7 +15,7 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import LAYERS, METER, STUDIES, TUNING
+from greenai_utils.plans import LAYERS, METER, PROTOCOLS, STUDIES, TUNING
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
 from greenai_utils.settings import MeterSettings, load_profile
@@ -23,7 +23,12 @@ from greenai_utils.settings import MeterSettings, load_profile
 FAILED = 2
 STOPPED = 130
 
-NOTEBOOK_OF = {METER: "00-energy-meter", TUNING: "01-tuning-strategies", LAYERS: "02-layer-types"}
+NOTEBOOK_OF = {
+    METER: "00-energy-meter",
+    TUNING: "01-tuning-strategies",
+    PROTOCOLS: "01-tuning-strategies (protocols)",
+    LAYERS: "02-layer-types",
+}
 """The notebook that each study is recorded for, to name it while it runs."""
 
 

@@ -14,10 +14,10 @@ from greenai_utils.records import Record
 from greenai_utils.search import Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
 from greenai_utils.spaces import get_space
-from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol
+from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
-METER, TUNING, LAYERS = "meter", "tuning", "layers"
-STUDIES = (METER, TUNING, LAYERS)
+METER, TUNING, PROTOCOLS, LAYERS = "meter", "tuning", "protocols", "layers"
+STUDIES = (METER, TUNING, PROTOCOLS, LAYERS)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,14 @@ class PlannedSearch:
     """One search of the tuning study: a strategy from a seed.
 
     Attributes:
+        space: The name of its search space.
         strategy: Its name.
         seed: Counts the searches of a strategy from 0.
         identity: A hash of everything that decides the search's suggestions and scores. Records of other searches in
             the same folder are none of its business.
     """
 
+    space: str
     strategy: str
     seed: int
     identity: str
@@ -126,21 +128,51 @@ class PlannedSearch:
 
 
 def plan_searches(profile: Profile) -> list[PlannedSearch]:
-    """The searches of the tuning study, every strategy from every seed."""
+    """The searches of the tuning study: every strategy from every seed, and random search in the other spaces."""
     settings = profile.tuning
-    space = asdict(get_space(settings.space))
+    searched = [(settings.space, name) for name in settings.strategies]
+    searched += [(space, "random") for space in settings.other_spaces]
     planned = []
-    for seed, name in product(range(settings.seeds), settings.strategies):
+    for seed, (space, name) in product(range(settings.seeds), searched):
         defining = {
-            "space": space,
+            "space": asdict(get_space(space)),
             "task": asdict(settings.task),
             "strategy": name,
             "trials": settings.trials,
             "startup_trials": settings.startup_trials,
+            "population": settings.population,
             "seed": [profile.seed, seed],
         }
-        planned.append(PlannedSearch(name, seed, hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]))
+        identity = hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]
+        planned.append(PlannedSearch(space, name, seed, identity))
     return planned
+
+
+def plan_protocols(profile: Profile) -> list[Step]:
+    """One set of configurations under every protocol: each fault alone, all of them, and none.
+
+    A block is one configuration in one repetition, all protocols in random order, from the same initial weights.
+    """
+    settings = profile.protocols
+    sampler = make_strategy("random", get_space(settings.space), profile.seed, settings.configurations)
+    configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
+    kinds = [(protocol(name), name != "published") for name in protocol_names()]
+    kinds.append((protocol("corrected"), False))  # the published networks' missing activation, as a fault alone
+    steps = []
+    for repetition, (index, configuration) in product(range(settings.repetitions), enumerate(configurations)):
+        order = np.random.default_rng([profile.seed, repetition, index]).permutation(len(kinds))
+        for kind, dense_relu in (kinds[position] for position in order):
+            trial = make_trial(
+                settings.task,
+                configuration,
+                network=NetworkSpec(settings.task.network, dense_relu=dense_relu),
+                protocol=kind,
+                seed=index,
+                repetition=repetition,
+                max_steps=settings.steps,
+            )
+            steps.append(Step(trial, {"configuration": index}))
+    return steps
 
 
 def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:
@@ -148,7 +180,7 @@ def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:
     settings = profile.tuning
     return make_strategy(
         search.strategy,
-        get_space(settings.space),
+        get_space(search.space),
         search.strategy_seed(profile),
         settings.trials,
         startup=settings.startup_trials,

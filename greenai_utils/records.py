@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,22 @@ class Store:
             OSError: The disk is full or failing; the file is as it was before.
             CorruptRecordsError: See `refresh`.
         """
-        record = {"key": trial.key, "study": study, "trial": trial.as_record(), **observed}
-        data = (canonical(record) + "\n").encode()
+        return self.append_together(study, [(trial, observed)])
+
+    def append_together(self, study: str, trials: Sequence[tuple[Trial, Record]]) -> bool:
+        """Write the records of trials that were trained together, all of them or none; see `append`.
+
+        Returns:
+            False if another writer has recorded one of the keys meanwhile; nothing is written then.
+        """
+        records = [{"key": trial.key, "study": study, "trial": trial.as_record(), **seen} for trial, seen in trials]
+        data = "".join(canonical(record) + "\n" for record in records).encode()
         check_writable(self.folder)
         with FileLock(self.folder / ".lock"):
             file = self.folder / f"{study}.jsonl"
             _cut_torn_line(file)
             self.refresh()
-            if trial.key in self:
+            if any(record["key"] in self for record in records):
                 return False
             _write_whole(file, data)
             self.refresh()

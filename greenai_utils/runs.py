@@ -10,11 +10,13 @@ from greenai_utils.errors import InputError
 from greenai_utils.plans import (
     LAYERS,
     METER,
+    PROTOCOLS,
     STUDIES,
     TUNING,
     make_planned_strategy,
     plan_layers,
     plan_meter,
+    plan_protocols,
     plan_searches,
 )
 from greenai_utils.records import Store
@@ -36,7 +38,7 @@ def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]
         needed = [make_planned_strategy(profile, search).planned_trials for search in searches]
         missing = sum(n - recorded.get(search.identity, 0) for n, search in zip(needed, searches, strict=True))
         return missing, sum(needed)
-    plans = {METER: plan_meter, LAYERS: plan_layers}
+    plans = {METER: plan_meter, PROTOCOLS: plan_protocols, LAYERS: plan_layers}
     if study not in plans:
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
     steps = plans[study](profile)

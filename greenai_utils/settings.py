@@ -88,6 +88,10 @@ class TuningSettings:
     task: TaskSettings
     strategies: tuple[str, ...] = ("grid", "random", "tpe")
     space: str = "corrected3"
+    other_spaces: tuple[str, ...] = ()
+    """Spaces that random search explores too, to see what the space alone changes."""
+    population: int = 1
+    """How many trials of different searches are trained in one step; 1 trains and reads each alone."""
     trials: int = 64
     """As published."""
     seeds: int = 20
@@ -100,9 +104,28 @@ class TuningSettings:
     def __post_init__(self) -> None:
         _require(self, "trials", lambda value: value >= 1, "at least 1")
         _require(self, "seeds", lambda value: value >= 1, "at least 1")
+        _require(self, "population", lambda value: value >= 1, "at least 1")
         _require(self, "startup_trials", lambda value: value >= 1, "at least 1")
         _require(self, "strategies", lambda value: len(set(value)) == len(value) > 0, "one or more different names")
         _require(self, "targets", lambda value: all(0 < share <= 1 for share in value), "shares in (0, 1]")
+
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """One set of configurations trained under every protocol, at equal optimiser steps."""
+
+    task: TaskSettings
+    steps: int
+    """Optimiser steps of every training: protocols differ in the size of their training split."""
+    space: str = "published3"
+    """Where a beta2 that is never applied has room to matter."""
+    configurations: int = 8
+    repetitions: int = 3
+
+    def __post_init__(self) -> None:
+        _require(self, "steps", lambda value: value >= 1, "at least 1")
+        _require(self, "configurations", lambda value: value >= 2, "at least 2")
+        _require(self, "repetitions", lambda value: value >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -141,6 +164,7 @@ class Profile:
     description: str
     meter_study: MeterStudySettings
     tuning: TuningSettings
+    protocols: ProtocolSettings
     layers: LayerSettings
     meter: MeterSettings = field(default_factory=MeterSettings)
     carbon: CarbonSettings = field(default_factory=CarbonSettings)
@@ -221,6 +245,8 @@ def _build(cls: type, content: Any, where: str) -> Any:
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
+    if origin is typing.Literal:  # the settings class itself says which names there are
+        kind, origin = str, None
     if origin in (types.UnionType, typing.Union):
         kinds = typing.get_args(kind)
         if value is None and type(None) in kinds:
@@ -232,8 +258,6 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(typing.get_args(kind)[0], item, where) for item in value)
     if is_dataclass(kind):
         return _build(typing.cast(type, kind), value, where)
-    if origin is typing.Literal:  # the settings class itself says which names there are
-        return _convert(str, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from greenai_utils.machine import machine_description
 from greenai_utils.plans import (
     LAYERS,
     METER,
+    PROTOCOLS,
     STUDIES,
     TUNING,
     PlannedSearch,
@@ -26,10 +27,11 @@ from greenai_utils.plans import (
     make_trial,
     plan_layers,
     plan_meter,
+    plan_protocols,
     plan_searches,
 )
 from greenai_utils.records import Record, Store, check_writable
-from greenai_utils.search import Strategy
+from greenai_utils.search import Strategy, Told
 from greenai_utils.settings import Profile
 from greenai_utils.training import Outcome, train
 from greenai_utils.trials import Trial, canonical
@@ -91,6 +93,8 @@ class Session:
         """
         if study == METER:
             return self._run_steps(study, plan_meter(self.profile))
+        if study == PROTOCOLS:
+            return self._run_steps(study, plan_protocols(self.profile))
         if study == LAYERS:
             return self._run_steps(study, plan_layers(self.profile))
         if study == TUNING:
@@ -107,17 +111,24 @@ class Session:
         return Tally(len(missing), found)
 
     def _run_searches(self) -> Tally:
-        """Advance all searches in turn, one trial each a round, in an order drawn anew every round."""
+        """Advance all searches in turn, one trial each a round, in an order drawn anew every round.
+
+        A round is cut into groups that are trained and recorded together. Its order and groups follow from the plan
+        alone, so that an interrupted round goes on with the very groups that it would have had.
+        """
         searches = list(self._searches())
         total = sum(search.strategy.planned_trials for search in searches)
         found = done = sum(search.done for search in searches)
         self._progress(TUNING, done, total)
         for turn in range(max(search.strategy.planned_trials for search in searches)):
-            for index in np.random.default_rng([self.profile.seed, turn]).permutation(len(searches)):
-                search = searches[index]
-                if search.done == turn < search.strategy.planned_trials:
-                    self._advance(search)
-                    done += 1
+            order = np.random.default_rng([self.profile.seed, turn]).permutation(len(searches))
+            due = [searches[index] for index in order if turn < searches[index].strategy.planned_trials]
+            for start in range(0, len(due), self.profile.tuning.population):
+                group = due[start : start + self.profile.tuning.population]
+                waiting = [search for search in group if search.done == turn]
+                if waiting:
+                    self._advance(waiting)
+                    done += len(waiting)
                     self._progress(TUNING, done, total)
         return Tally(done - found, found)
 
@@ -130,28 +141,38 @@ class Session:
             strategy = make_planned_strategy(self.profile, plan)
             history = recorded.get(plan.identity, {})
             if len(history) < strategy.planned_trials:
-                strategy.restore([(history[i]["search"]["configuration"], _score(history[i])) for i in sorted(history)])
+                strategy.restore(
+                    Told(history[i]["search"]["configuration"], _score(history[i]), _cost_j(history[i]))
+                    for i in sorted(history)
+                )
             yield Search(plan, strategy, len(history))
 
-    def _advance(self, search: Search) -> None:
-        with self._tuner_meter.window("tuner") as proposing:
-            suggestion = search.strategy.ask()
-        configuration = suggestion.configuration
-        seed = search.plan.trial_seed(search.done)
-        place = {
-            "search": {
-                "id": search.plan.identity,
-                "strategy": search.plan.strategy,
-                "seed": search.plan.seed,
-                "trial": search.done,
-                "space": self.profile.tuning.space,
-                "configuration": configuration,
-            },
-            "tuner": proposing.reading.as_record(),
-        }
-        record = self._train(TUNING, Step(make_trial(self.profile.tuning.task, configuration, seed=seed), place))
-        search.strategy.tell(suggestion, _score(record))
-        search.done += 1
+    def _advance(self, group: Sequence[Search]) -> None:
+        """Ask each search for a configuration, train them, and tell the scores."""
+        suggestions, steps = [], []
+        for search in group:
+            with self._tuner_meter.window("tuner") as proposing:
+                suggestion = search.strategy.ask()
+            place = {
+                "search": {
+                    "id": search.plan.identity,
+                    "strategy": search.plan.strategy,
+                    "seed": search.plan.seed,
+                    "trial": search.done,
+                    "space": search.plan.space,
+                    "configuration": suggestion.configuration,
+                },
+                "tuner": proposing.reading.as_record(),
+            }
+            trial = make_trial(
+                self.profile.tuning.task, suggestion.configuration, seed=search.plan.trial_seed(search.done)
+            )
+            suggestions.append(suggestion)
+            steps.append(Step(trial, place))
+        records = [self._train(TUNING, step) for step in steps]
+        for search, suggestion, record in zip(group, suggestions, records, strict=True):
+            search.strategy.tell(suggestion, _score(record), _cost_j(record))
+            search.done += 1
 
     def _train(self, study: str, step: Step) -> Record:
         meter = self._ready(step.trial)
@@ -251,6 +272,12 @@ def identify(profile: Profile, description: Record) -> str:
             f"read them here, go on there, or remove {file.parent.name} under data to start anew",
         )
     return identity
+
+
+def _cost_j(record: Record) -> float | None:
+    """The joules that a strategy is told: read over the trial alone, or imputed to it."""
+    joules = record["training"]["gross_j"]
+    return record.get("imputed_j") if joules is None else joules
 
 
 def _score(record: Record) -> float:

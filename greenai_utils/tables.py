@@ -265,7 +265,7 @@ def trials_table(store: Store) -> pd.DataFrame:
         InputError: The records come from several machines or energy sources, which must not be pooled.
     """
     frame = pd.DataFrame([_trial_row(record) for record in store])
-    frame = frame.astype({name: "Int64" for name in WHOLE_NUMBERS})  # unlike int, with gaps
+    frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))  # unlike int, with gaps
     for column in ("machine", "source", "boundary"):
         if len(frame) and frame[column].nunique() > 1:
             raise InputError(

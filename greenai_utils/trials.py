@@ -75,17 +75,20 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
+def protocol_names() -> list[str]:
+    """The names that `protocol` knows: both protocols, and `fault:` with each switch of `Protocol`."""
+    return [*PROTOCOLS, *(f"fault:{item.name}" for item in fields(Protocol))]
+
+
 def protocol(name: str) -> Protocol:
     """A protocol by name: `corrected`, `published`, or `corrected` with one published fault (`fault:reshuffle`, ...).
 
     Raises:
         InputError: There is no such protocol.
     """
-    faults = {f"fault:{item.name}": replace(Protocol(), **{item.name: False}) for item in fields(Protocol)}
-    known = {**PROTOCOLS, **faults}
-    if name not in known:
-        raise InputError("a protocol is one of " + ", ".join(known), repr(name), "name one of these")
-    return known[name]
+    if name not in protocol_names():
+        raise InputError("a protocol is one of " + ", ".join(protocol_names()), repr(name), "name one of these")
+    return PROTOCOLS[name] if name in PROTOCOLS else replace(Protocol(), **{name.removeprefix("fault:"): False})
 
 
 def protocol_name(value: Protocol) -> str:

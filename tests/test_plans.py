@@ -1,13 +1,21 @@
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenai_utils.errors import InputError
-from greenai_utils.plans import make_planned_strategy, make_trial, plan_layers, plan_meter, plan_searches
+from greenai_utils.plans import (
+    make_planned_strategy,
+    make_trial,
+    plan_layers,
+    plan_meter,
+    plan_protocols,
+    plan_searches,
+)
 from greenai_utils.settings import load_profile
+from greenai_utils.trials import Protocol
 
 QUICK = load_profile("quick")
 
@@ -48,7 +56,8 @@ def test_repetitions_of_the_meter_study_differ_in_nothing_else() -> None:
 
 def test_searches_have_identities_and_trial_seeds_of_their_own() -> None:
     searches = plan_searches(QUICK)
-    assert len({search.identity for search in searches}) == 3 * QUICK.tuning.seeds == len(searches)
+    assert len({search.identity for search in searches}) == len(searches)
+    assert {search.strategy for search in searches} == set(QUICK.tuning.strategies)
     assert len({search.trial_seed(n) for search in searches for n in range(24)}) == 24 * len(searches)
 
 
@@ -65,8 +74,26 @@ def test_another_task_space_or_budget_makes_other_searches() -> None:
 
 
 def test_strategies_pair_by_seed() -> None:
-    first = {search.strategy: make_planned_strategy(QUICK, search) for search in plan_searches(QUICK)[:3]}
+    of_seed_0 = [search for search in plan_searches(QUICK) if search.seed == 0 and search.space == QUICK.tuning.space]
+    first = {search.strategy: make_planned_strategy(QUICK, search) for search in of_seed_0}
     assert first["random"].ask().configuration == first["tpe"].ask().configuration
+
+
+def test_every_protocol_trains_the_same_configurations_for_the_same_steps() -> None:
+    trials = [step.trial for step in plan_protocols(QUICK)]
+    assert len({trial.key for trial in trials}) == len(trials)
+    by_kind: dict[object, set[object]] = {}
+    for trial in trials:
+        kind = (trial.protocol, trial.network.dense_relu)
+        by_kind.setdefault(kind, set()).add((trial.hyperparameters, trial.seed, trial.repetition, trial.max_steps))
+    assert len(by_kind) == 2 + len(fields(Protocol)) + 1
+    assert len({frozenset(trainings) for trainings in by_kind.values()}) == 1
+
+
+def test_other_spaces_are_searched_at_random() -> None:
+    settings = replace(QUICK.tuning, other_spaces=("corrected5",))
+    searches = plan_searches(replace(QUICK, tuning=settings))
+    assert {search.strategy for search in searches if search.space == "corrected5"} == {"random"}
 
 
 def test_a_configuration_may_change_hyperparameters_network_and_length() -> None:

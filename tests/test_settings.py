@@ -10,6 +10,7 @@ MINIMAL = """
 description: minimal
 meter_study: {task: {dataset: digits}}
 tuning: {task: {dataset: digits}}
+protocols: {task: {dataset: digits}, steps: 10}
 layers: {task: {dataset: digits, network: simple_cnn, side: 32}}
 """
 

@@ -40,7 +40,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_unbroken_run_records_every_planned_trial(unbroken: Path) -> None:
     store = Store(unbroken)
-    assert [count_missing(SMOKE, study, store)[0] for study in STUDIES] == [0, 0, 0]
+    assert [count_missing(SMOKE, study, store)[0] for study in STUDIES] == [0] * len(STUDIES)
     assert len(store) == sum(count_missing(SMOKE, study, store)[1] for study in STUDIES)
     for record in store:
         assert record["training"]["gross_j"] > 0
@@ -82,7 +82,7 @@ def test_a_second_session_trains_nothing_and_opens_no_meter(unbroken: Path, monk
     monkeypatch.setenv("GREENAI_OUTPUT", str(unbroken.parents[2]))
     before = [file.read_bytes() for file in Store(unbroken).files()]
     session = Session(SMOKE)
-    assert [session.run(study).trained for study in STUDIES] == [0, 0, 0]
+    assert [session.run(study).trained for study in STUDIES] == [0] * len(STUDIES)
     assert session._meter is None
     assert record_missing(SMOKE).startswith("0 of ")
     assert [file.read_bytes() for file in Store(unbroken).files()] == before
@@ -102,7 +102,7 @@ def test_records_of_another_machine_are_not_added_to(output: Path) -> None:
 
 
 def test_an_unknown_study_is_refused(output: Path) -> None:
-    with pytest.raises(InputError, match="meter, tuning, layers"):
+    with pytest.raises(InputError, match="meter, tuning, protocols, layers"):
         Session(SMOKE).run("layer")
 
 
