@@ -15,19 +15,34 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import LAYERS, METER, PROTOCOLS, STUDIES, TUNING
+from greenai_utils.plans import LADDERS, LAYERS, METER, PROTOCOLS, STUDIES, TUNING
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
+from greenai_utils.runs import TrainingError
 from greenai_utils.settings import MeterSettings, load_profile
+from greenai_utils.verification import VerificationError, verify
 
 FAILED = 2
 STOPPED = 130
+
+EXPECTED = (
+    InputError,
+    CorruptRecordsError,
+    CounterError,
+    NotebookError,
+    ReportError,
+    TrainingError,
+    VerificationError,
+    OSError,
+)
+"""What says by itself what is wrong and what to do; anything else is a fault of this package, traceback and all."""
 
 NOTEBOOK_OF = {
     METER: "00-energy-meter",
     TUNING: "01-tuning-strategies",
     PROTOCOLS: "01-tuning-strategies (protocols)",
     LAYERS: "02-layer-types",
+    LADDERS: "03-accuracy-vs-energy",
 }
 """The notebook that each study is recorded for, to name it while it runs."""
 
@@ -38,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         print(options.run(options))
-    except (InputError, CorruptRecordsError, CounterError, NotebookError, ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except EXPECTED as error:
+        if not getattr(error, "explained", False):
+            print(f"error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("stopped: every finished trial is recorded; the same command goes on from there", file=sys.stderr)
@@ -66,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_for_profile("reproduce", "train, execute, draw and report what is missing", lambda o: reproduce(o.profile))
     add_for_profile("figures", "rebuild tables and figures from the records", lambda o: rebuild_figures(o.profile))
     add_for_profile("report", "build the HTML report from executed notebooks", lambda o: rebuild_report(o.profile))
+    add_for_profile("verify", "rebuild tables and figures elsewhere and compare", lambda o: verify(o.profile))
     training = add_for_profile("train", "train what studies lack, and record it", _train)
     training.add_argument("--parent", type=int, help="stop when the process of this number is no longer the parent")
     training.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; all without one")

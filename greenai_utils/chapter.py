@@ -9,6 +9,7 @@ from IPython.display import Image, Markdown
 
 from greenai_utils.figures import build_figures, figure_files
 from greenai_utils.parameters import require_parameters
+from greenai_utils.published import Unavailable
 from greenai_utils.runs import record_missing
 from greenai_utils.settings import Profile, load_profile
 from greenai_utils.tables import StudyData, build_table
@@ -60,16 +61,29 @@ class Chapter:
             self._data = StudyData.read(self.profile)
         return self._data
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Compute a table, write it as CSV, and return it."""
-        return build_table(self.data, name)
+    def table(self, name: str) -> pd.DataFrame | Markdown:
+        """Compute a table, write it as CSV, and return it; say the gap where the authors' data are missing."""
+        try:
+            return build_table(self.data, name)
+        except Unavailable as gap:
+            return _stated(gap)
 
-    def figure(self, name: str) -> Image:
-        """Draw a figure, write it as PNG and SVG, and show the PNG."""
-        build_figures(self.profile, [name])
+    def figure(self, name: str) -> Image | Markdown:
+        """Draw a figure, write it as PNG and SVG, and show the PNG; a gap, said in words, like `table`."""
+        try:
+            build_figures(self.data, [name])
+        except Unavailable as gap:
+            return _stated(gap)
         png, _ = figure_files(self.profile.name, name)
         return Image(filename=str(png), width=900)
 
     def say(self, sentences: Callable[[StudyData], str]) -> Markdown:
-        """Sentences whose every number is computed from the records."""
-        return Markdown(sentences(self.data))
+        """Sentences whose every number is computed from the records; a gap, said in words, like `table`."""
+        try:
+            return Markdown(sentences(self.data))
+        except Unavailable as gap:
+            return _stated(gap)
+
+
+def _stated(gap: Unavailable) -> Markdown:
+    return Markdown(f"> **Gap: the authors' data are missing.** {gap}")

@@ -8,32 +8,41 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from greenai_utils import paths
+from greenai_utils import figures_published, paths, published_data
 from greenai_utils.anova import RESIDUAL
-from greenai_utils.anytime import anytime_bands
+from greenai_utils.drawing import MARKERS, PALETTE, WIDTH
 from greenai_utils.errors import InputError
+from greenai_utils.figures_claims import claims_figure, defects_figure
+from greenai_utils.figures_front import (
+    attainment_figure,
+    ladder_figure,
+    marginal_figure,
+    network_fronts_figure,
+    pareto_figure,
+)
+from greenai_utils.figures_tuning import (
+    best_so_far_figure,
+    costs_figure,
+    energy_to_target_figure,
+    pairwise_figure,
+    protocol_effects_figure,
+    reaching_target_figure,
+)
 from greenai_utils.files import write_bytes
-from greenai_utils.settings import Profile
 from greenai_utils.tables import (
     StudyData,
-    accuracy_and_energy,
-    front_knee,
     layer_anova,
     layer_cells,
     meter_repeatability,
-    pareto_table,
-    tuning_anytime,
-    tuning_summary,
 )
 
-PALETTE = "colorblind"
-WIDTH = 7.2  # inches, the text width of a two-column page
-MARKERS = "osD^vPX*<>hp"
+PUBLISHED_NOTE = (
+    f"Energy read by Yarally et al. (2023) through {published_data.SOURCE}: mean power × duration of a training, idle "
+    f"power included; boundary: {published_data.BOUNDARY}."
+)
 
 STYLE: Any = {  # Any, because matplotlib types every single name
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that figures are the same bytes on every machine
@@ -73,6 +82,15 @@ def source_note(data: StudyData) -> str:
     return f"{origin}; boundary: {data.boundary}. Profile {data.profile.name}."
 
 
+def figure_note(data: StudyData, name: str) -> str:
+    """The line under a figure: where its joules come from."""
+    if name in PUBLISHED_FIGURES:
+        return PUBLISHED_NOTE
+    if name in CLAIM_FIGURES:
+        return f"Authors' data: {PUBLISHED_NOTE[0].lower()}{PUBLISHED_NOTE[1:]}\nThis profile: {source_note(data)}"
+    return source_note(data)
+
+
 def meter_figure(data: StudyData) -> Figure:
     """Repeated trainings of one configuration: joules in the order of training, and joules against seconds."""
     frame = data.meter
@@ -95,60 +113,6 @@ def meter_figure(data: StudyData) -> Figure:
     left.set(xlabel="Training, in order", ylabel="Gross energy of a training (J)", title="Mean, ±1 standard deviation")
     right.scatter(frame["duration_s"], frame["gross_j"], s=16, color=color)
     right.set(xlabel="Duration of a training (s)", ylabel="Gross energy of a training (J)", title="Energy against time")
-    return figure
-
-
-def best_so_far_figure(data: StudyData) -> Figure:
-    """Best accuracy so far against joules spent: the median over searches, and its 95 % band."""
-    frame = tuning_anytime(data)
-    bands = anytime_bands(frame, by="strategy", search="seed")
-    seeds = frame["seed"].nunique()
-    figure = Figure(figsize=(WIDTH, 3.4))
-    axes = figure.subplots()
-    strategies = data.profile.tuning.strategies
-    for strategy, color, dash in zip(strategies, sns.color_palette(PALETTE, len(strategies)), _dashes(), strict=False):
-        band = bands[(bands["strategy"] == strategy) & (bands["n"] == seeds)]  # where every search has a trial
-        axes.plot(band["cumulative_j"], band["median"], color=color, ls=dash, label=strategy, drawstyle="steps-post")
-        axes.fill_between(band["cumulative_j"], band["low"], band["high"], color=color, alpha=0.15, lw=0, step="post")
-    axes.set(
-        xlabel="Cumulative gross energy of the search's trials (J)",
-        ylabel="Best validation accuracy so far",
-        title=f"Median of {seeds} searches a strategy, with 95 % band",
-        ylim=(bands.loc[bands["n"] == seeds, "median"].quantile(0.02) - 0.02, None),
-    )
-    axes.legend(title="Strategy", loc="lower right")
-    return figure
-
-
-def energy_to_target_figure(data: StudyData) -> Figure:
-    """Joules until a search reaches the target; searches that never do stand at what they spent, hollow."""
-    frame = tuning_summary(data)
-    strategies = list(data.profile.tuning.strategies)
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.45 * len(strategies)))
-    axes = figure.subplots()
-    for row, (strategy, color) in enumerate(zip(strategies, sns.color_palette(PALETTE, len(strategies)), strict=True)):
-        searches = frame[frame["strategy"] == strategy].sort_values("seed")
-        reached = searches["energy_to_target_j"].notna()
-        height = row + np.linspace(-0.25, 0.25, len(searches))
-        axes.scatter(searches["energy_to_target_j"][reached], height[reached], s=18, color=color)
-        axes.scatter(searches["total_j"][~reached], height[~reached], s=18, facecolor="none", edgecolor=color)
-        axes.text(
-            1.01,
-            row,
-            f"{reached.sum()} of {len(searches)}",
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=8,
-        )
-    target = frame["target_accuracy"].iloc[0]
-    axes.set(
-        yticks=range(len(strategies)),
-        yticklabels=strategies,
-        xlabel="Gross energy until the target is reached (J); hollow: never reached, stands at the search's total",
-        title=f"Target: validation accuracy {target:.4f}. Right: searches that reach it",
-    )
-    axes.set_xlim(left=0)
-    axes.invert_yaxis()
     return figure
 
 
@@ -198,67 +162,39 @@ def effect_size_figure(data: StudyData) -> Figure:
     return figure
 
 
-def pareto_figure(data: StudyData) -> Figure:
-    """Accuracy bought for joules by every trial, with the Pareto front and its knee."""
-    trials, fronts = accuracy_and_energy(data), pareto_table(data)
-    figure = Figure(figsize=(WIDTH, 4.6))
-    panels = figure.subplots(1, 2)
-    for axes, (study, groups) in zip(panels, (("tuning", "strategy"), ("layers", "label")), strict=True):
-        _draw_front(axes, trials[trials["study"] == study], fronts[fronts["study"] == study], groups)
-        axes.set_title(f"{study.capitalize()} study")
-    panels[0].set_ylabel("Validation accuracy")
-    return figure
-
-
-def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame, groups: str) -> None:
-    names = sorted(trials[groups].unique())
-    for name, color, marker in zip(names, sns.color_palette(PALETTE, len(names)), MARKERS, strict=False):
-        part = trials[trials[groups] == name]
-        axes.scatter(
-            part["gross_j"],
-            part["accuracy"],
-            s=9,
-            alpha=0.5,
-            color=color,
-            marker=marker,
-            label=name,
-            lw=0,
-            rasterized=True,
-        )
-    front = front.sort_values("gross_j")
-    right, floor = trials["gross_j"].max() * 1.05, trials["accuracy"].min()
-    joules = [*front["gross_j"], right]
-    accuracies = [*front["accuracy"], front["accuracy"].iloc[-1]]
-    axes.fill_between(joules, floor, accuracies, step="post", color="0.5", alpha=0.12, lw=0)
-    axes.plot(joules, accuracies, drawstyle="steps-post", color="black", lw=1, label="Pareto front")
-    axes.errorbar(
-        front["gross_j"],
-        front["accuracy"],
-        xerr=front["uncertainty_j"],
-        fmt=".",
-        color="black",
-        ms=5,
-        lw=0.8,
-        capsize=1.5,
-    )
-    best = front_knee(front)
-    if best is not None:
-        axes.scatter(
-            [best["gross_j"]], [best["accuracy"]], s=70, facecolor="none", edgecolor="black", lw=1.2, label="knee"
-        )
-    axes.set_xlabel("Gross energy of a training (J)")
-    axes.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, markerscale=1.5)
-
+CLAIM_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
+    "06-claims": claims_figure,
+    "06-defects": defects_figure,
+}
+"""The verdicts; without the authors' data these have gaps."""
 
 FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "00-repeatability": meter_figure,
     "01-best-so-far": best_so_far_figure,
+    "01-reaching-target": reaching_target_figure,
     "01-energy-to-target": energy_to_target_figure,
+    "01-pairwise": pairwise_figure,
+    "01-protocol-effects": protocol_effects_figure,
+    "01-costs": costs_figure,
     "02-interactions": interaction_figure,
     "02-effect-sizes": effect_size_figure,
     "03-pareto-front": pareto_figure,
+    "03-marginal-cost": marginal_figure,
+    "03-attainment": attainment_figure,
+    "03-training-and-prediction": network_fronts_figure,
+    "03-ladders": ladder_figure,
+    **CLAIM_FIGURES,
 }
-"""Every figure, by the name of its files; the number is that of the notebook that shows it."""
+"""Every figure that a profile's records give, by the name of its files, numbered like the notebook that shows it."""
+
+PUBLISHED_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
+    "04-energy-to-target": figures_published.energy_to_target_figure,
+    "04-effect-sizes": figures_published.effect_size_figure,
+    "04-fronts": figures_published.front_figure,
+    "04-waste": figures_published.waste_figure,
+    "04-total-energy": figures_published.total_energy_figure,
+}
+"""Every figure of the authors' data, which a machine may lack."""
 
 
 def figure_files(profile: str, name: str) -> tuple[Path, Path]:
@@ -267,28 +203,27 @@ def figure_files(profile: str, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.png", folder / f"{name}.svg"
 
 
-def build_figures(profile: Profile, names: Iterable[str] | None = None) -> None:
+def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
     """Draw figures of a profile from its records, as PNG and SVG; the same records give the same bytes.
 
     Args:
-        profile: Whose records.
-        names: Which figures; None draws all.
+        data: The profile's records.
+        names: Which figures; None draws all, those of the authors' data where they can be had.
 
     Raises:
+        Unavailable: A figure named is of the authors' data, and they cannot be had.
         InputError: There is no such figure, or the records do not suffice for it.
     """
-    wanted = list(FIGURES if names is None else names)
-    unknown = [name for name in wanted if name not in FIGURES]
+    known = FIGURES | PUBLISHED_FIGURES
+    wanted = list((FIGURES if data.gap else known) if names is None else names)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise InputError(f"a figure is one of {', '.join(FIGURES)}", ", ".join(unknown), "name one of these")
-    if not wanted:
-        return
-    data = StudyData.read(profile)
+        raise InputError(f"a figure is one of {', '.join(known)}", ", ".join(unknown), "name one of these")
     for name in wanted:
         with style():
-            figure = FIGURES[name](data)
-            figure.text(0.005, -0.005, source_note(data), fontsize=6.5, color="0.35", va="top")
-            for file in figure_files(profile.name, name):
+            figure = known[name](data)
+            figure.text(0.005, -0.005, figure_note(data, name), fontsize=6.5, color="0.35", va="top")
+            for file in figure_files(data.profile.name, name):
                 kind = file.suffix[1:]
                 content = BytesIO()
                 metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
@@ -298,19 +233,3 @@ def build_figures(profile: Profile, names: Iterable[str] | None = None) -> None:
 
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _dashes() -> list[object]:
-    """Line styles, so that lines differ without their colours too."""
-    return [
-        "-",
-        "--",
-        ":",
-        "-.",
-        (0, (5, 1)),
-        (0, (3, 1, 1, 1)),
-        (0, (1, 1)),
-        (0, (7, 2)),
-        (0, (4, 2, 1, 2, 1, 2)),
-        (0, (2, 2)),
-    ]

@@ -3,19 +3,13 @@
 import numpy as np
 
 from greenai_utils.anova import RESIDUAL
-from greenai_utils.fronts import hypervolume
 from greenai_utils.statistics import bootstrap_contrast
 from greenai_utils.tables import (
     FACTORS,
-    SUMMARY_TARGET,
     StudyData,
-    accuracy_and_energy,
     configuration_means,
-    front_knee,
     layer_anova,
     meter_repeatability,
-    pareto_table,
-    tuning_summary,
 )
 
 CHANCE = 0.05
@@ -54,30 +48,6 @@ def repeatability(data: StudyData) -> str:
     )
 
 
-def tuning(data: StudyData) -> str:
-    """Who found the best configuration, and what it cost."""
-    table = tuning_summary(data)
-    best, target = table["best_validation_accuracy"].max(), table["target_accuracy"].iloc[0]
-    lines = [
-        f"The best validation accuracy that any search reached is {best:.4f}; the target below is "
-        f"{100 * SUMMARY_TARGET:.0f} % of it, {target:.4f}.",
-        "",
-    ]
-    for strategy, searches in table.groupby("strategy", sort=False):
-        reached = searches["energy_to_target_j"].dropna()
-        wasted = searches["wasted_j"].sum() / searches["total_j"].sum()
-        lines.append(
-            f"- **{strategy}** reached the target in {len(reached)} of {len(searches)} searches"
-            + (f", in the median of those after {reached.median():.3g} J" if len(reached) else "")
-            + f". A whole search spent {searches['total_j'].median():.3g} J on trainings, {100 * wasted:.1f} % of it "
-            f"on diverged ones, and {searches['tuner_j'].median():.2g} J more on proposing "
-            f"({searches['tuner_source'].iloc[0]}). Median best validation accuracy "
-            f"{searches['best_validation_accuracy'].median():.4f}; test accuracy of that configuration "
-            f"{searches['test_accuracy'].median():.4f}."
-        )
-    return "\n".join(lines)
-
-
 def layers(data: StudyData) -> str:
     """Which layers cost how much."""
     table = layer_anova(data)
@@ -97,28 +67,6 @@ def layers(data: StudyData) -> str:
         lines.append(
             f"- `{factor}` {_level(high)} against {_level(low)}: {ratio.estimate:.2f} times the gross energy (95 % "
             f"interval {ratio.low:.2f} to {ratio.high:.2f}, bootstrap over configurations)."
-        )
-    return "\n".join(lines)
-
-
-def front(data: StudyData) -> str:
-    """What accuracy costs."""
-    trials, fronts = accuracy_and_energy(data), pareto_table(data)
-    lines = []
-    for study, points in fronts.groupby("study", sort=False):
-        of_study = trials[trials["study"] == study]
-        best = front_knee(points)
-        top = points.iloc[points["accuracy"].argmax()]
-        volume = hypervolume(of_study, maximise="accuracy", minimise="gross_j")
-        bend = (
-            "It has no knee: the next joule buys no less at its end than at its beginning."
-            if best is None
-            else f"Its knee buys {best['accuracy']:.4f} for {best['gross_j']:.3g} J; the most accurate trial, "
-            f"{top['accuracy']:.4f}, took {top['gross_j'] / best['gross_j']:.2f} times as much."
-        )
-        lines.append(
-            f"- **{study}**: {len(points)} of {len(of_study)} trials are on the front. {bend} Hypervolume against a "
-            f"point just beyond the worst accuracy and energy of the study: {volume:.4g} J."
         )
     return "\n".join(lines)
 

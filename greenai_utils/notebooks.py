@@ -147,7 +147,10 @@ def _digest(content: object) -> str:
 
 def _fingerprint(file: Path) -> tuple[str, str]:
     """A file's name, as seen from the folder it belongs to, and the SHA-256 of its content."""
-    root = next((root for root in (paths.output_root(), paths.ROOT) if file.is_relative_to(root)), Path(file.anchor))
+    root = next(
+        (root for root in (paths.data_home(), paths.output_root(), paths.ROOT) if file.is_relative_to(root)),
+        Path(file.anchor),
+    )
     content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
     return file.relative_to(root).as_posix(), content
 

@@ -9,15 +9,19 @@ from filelock import FileLock, Timeout
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.figures import FIGURES, build_figures, figure_files
+from greenai_utils.figures import FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
 from greenai_utils.notebooks import execute, notebook_names
+from greenai_utils.published import Unavailable, fetch_all, local_files
 from greenai_utils.records import Record, Store, check_writable
 from greenai_utils.reporting import build
 from greenai_utils.runs import record_missing
 from greenai_utils.settings import Profile, load_profile
-from greenai_utils.tables import TABLES, write_tables
+from greenai_utils.study_data import StudyData
+from greenai_utils.tables import PUBLISHED_TABLES, TABLES, build_table, write_tables
 
 JOULES_PER_KWH = 3.6e6
+ON_PUBLISHED_DATA = ("04-published-data", "06-claims")
+"""The notebooks that read the authors' data."""
 
 
 def reproduce(name: str) -> str:
@@ -60,26 +64,44 @@ def reproduce(name: str) -> str:
 
 
 def execute_notebooks(profile: Profile) -> str:
-    """Execute the notebooks whose inputs have changed, in order, and say how many that were."""
+    """Execute the notebooks whose inputs have changed, in order, and say how many that were.
+
+    Whether the authors' data are here is an input too: notebooks that state a gap for want of them are executed again
+    once they have come.
+
+    Raises:
+        InputError: A file of the authors' data is not the published one, or as `execute`.
+    """
     inputs = [
         paths.profile_file(profile.name),
         paths.records_folder(profile.name),
         paths.machine_file(profile.name),
     ]
+    try:
+        fetch_all()
+    except Unavailable as gap:
+        print(f"going on without the authors' data: {gap}", file=sys.stderr, flush=True)
     names = notebook_names()
     executed = 0
     for position, notebook in enumerate(names, start=1):
         print(f"notebook {position} of {len(names)}: {notebook}", file=sys.stderr, flush=True)
-        executed += execute(profile.name, notebook, inputs)
+        published = local_files() if notebook in ON_PUBLISHED_DATA else []
+        executed += execute(profile.name, notebook, [*inputs, *published])
     return f"{executed} of {len(names)} executed now, the others unchanged"
 
 
 def _restore_deleted(profile: Profile) -> None:
     """Make again what notebooks that were not executed had once made, and somebody has deleted since."""
-    if not all((paths.tables_folder(profile.name) / f"{table}.csv").exists() for table in TABLES):
-        write_tables(profile)
-    figures = [name for name in FIGURES if not all(file.exists() for file in figure_files(profile.name, name))]
-    build_figures(profile, figures)
+    here = all(file.exists() for file in local_files())
+    tables = [*TABLES, *(PUBLISHED_TABLES if here else ())]
+    figures = [*FIGURES, *(PUBLISHED_FIGURES if here else ())]
+    lost_tables = [name for name in tables if not (paths.tables_folder(profile.name) / f"{name}.csv").exists()]
+    lost_figures = [name for name in figures if not all(file.exists() for file in figure_files(profile.name, name))]
+    if lost_tables or lost_figures:
+        data = StudyData.read(profile)
+        for name in lost_tables:
+            build_table(data, name)
+        build_figures(data, lost_figures)
 
 
 def rebuild_figures(name: str) -> str:
@@ -89,11 +111,11 @@ def rebuild_figures(name: str) -> str:
         InputError: The profile is unknown or has no records.
     """
     profile = load_profile(name)
-    if not len(Store(paths.records_folder(name))):
-        raise InputError(f"profile {name} has records", "none", f"run `make reproduce PROFILE={name}` first")
-    write_tables(profile)
-    build_figures(profile)
-    return f"{len(FIGURES)} figures in {_shown(paths.figures_folder(name))}"
+    data = StudyData.read(profile)
+    write_tables(data)
+    build_figures(data)
+    made = f"{len(FIGURES)} figures in {_shown(paths.figures_folder(name))}"
+    return f"{made}\nleft out: tables and figures of the authors' data. {data.gap}" if data.gap else made
 
 
 def rebuild_report(name: str) -> str:

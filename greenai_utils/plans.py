@@ -1,7 +1,7 @@
 """Which trials the studies of a profile need. Planning trains nothing and needs no torch."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from greenai_utils.errors import InputError
-from greenai_utils.networks import NetworkSpec
+from greenai_utils.networks import Kind, NetworkSpec
 from greenai_utils.records import Record
 from greenai_utils.search import Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
 from greenai_utils.spaces import get_space
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
-METER, TUNING, PROTOCOLS, LAYERS = "meter", "tuning", "protocols", "layers"
-STUDIES = (METER, TUNING, PROTOCOLS, LAYERS)
+METER, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "tuning", "protocols", "layers", "ladders"
+STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, LADDERS)
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,38 @@ def plan_protocols(profile: Profile) -> list[Step]:
             )
             steps.append(Step(trial, {"configuration": index}))
     return steps
+
+
+def plan_ladders(profile: Profile) -> list[Step]:
+    """A ladder of epochs and a ladder of network sizes, each rung trained from weights of its own.
+
+    A block is one repetition of both ladders, all rungs in random order.
+    """
+    settings, configuration = profile.ladders, {"learning_rate": profile.ladders.learning_rate}
+    rungs: list[tuple[dict[str, Any], Record]] = [
+        ({"epochs": epochs}, {"ladder": "epochs", "rung": epochs}) for epochs in settings.epochs
+    ]
+    for blocks in settings.conv_layers:
+        kind: Kind = "simple_cnn" if blocks else "dense_poly"
+        dense_relu = settings.task.protocol != "published"
+        network = NetworkSpec(kind, settings.linear_layers, blocks, dense_relu=dense_relu)
+        rungs.append(({"network": network}, {"ladder": "size", "rung": blocks}))
+    steps = []
+    for repetition in range(settings.repetitions):
+        for position in np.random.default_rng([profile.seed, repetition]).permutation(len(rungs)):
+            changes, place = rungs[position]
+            trial = make_trial(settings.task, configuration, seed=int(position), repetition=repetition, **changes)
+            steps.append(Step(trial, place))
+    return steps
+
+
+PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
+    METER: plan_meter,
+    PROTOCOLS: plan_protocols,
+    LAYERS: plan_layers,
+    LADDERS: plan_ladders,
+}
+"""The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
 
 def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:

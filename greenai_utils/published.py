@@ -11,6 +11,7 @@ Learning Training", CAIN 2023, arXiv 2303.13972; github.com/yarally/preliminary-
 import csv
 import hashlib
 import json
+import logging
 import math
 import zipfile
 import zlib
@@ -73,6 +74,14 @@ _EMPTY_INTEGER = np.iinfo(np.int32).min
 _ANOVA_TITLE, _POST_HOC_TITLE, _KRUSKAL_TITLE = "ANOVA - energy", "Post Hoc Comparisons - ", "Kruskal-Wallis Test"
 
 
+CONNECT_S, READ_S = 3.05, 30.0
+"""A machine without a network is to say so within seconds; a slow one may take its time once it is connected."""
+
+
+class Unavailable(InputError):
+    """The published data are neither here nor can be fetched: what rests on them is a gap to state, not a failure."""
+
+
 @dataclass(frozen=True)
 class ArchiveTables:
     """The tables that the authors' archives show, every number as the text that stands there.
@@ -99,7 +108,8 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
         source: The address that a file's name is put behind.
 
     Raises:
-        InputError: The file is unknown, its checksum does not match, or there is neither a copy nor a network.
+        Unavailable: There is neither a copy nor a network.
+        InputError: The file is unknown, or its checksum does not match.
     """
     if name not in registry:
         raise InputError("a published file is one of " + ", ".join(registry), repr(name), "name one of these")
@@ -115,13 +125,14 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
             )
         return file
     _check_not_ours(folder)
+    pooch.get_logger().setLevel(logging.WARNING)  # what it says of a download names folders of this machine
     try:
         pooch.retrieve(
             source + name,
             known_hash=f"sha256:{registry[name]}",
             fname=name,
             path=folder,
-            downloader=pooch.HTTPDownloader(timeout=30),
+            downloader=pooch.HTTPDownloader(timeout=(CONNECT_S, READ_S)),
         )
     except ValueError as error:
         raise InputError(
@@ -130,12 +141,29 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
             f"put the file of commit {COMMIT} at {file}",
         ) from error
     except OSError as error:
-        raise InputError(
+        raise Unavailable(
             f"{name} lies in {folder} or can be fetched from {source}",
-            f"neither ({error})",
-            f"connect to the network, or put the file of commit {COMMIT} at {file}",
+            f"neither ({type(error).__name__})",
+            f"connect to the network, or put the published files of commit {COMMIT} into {folder}",
         ) from error
     return file
+
+
+def local_files(home: Path | None = None) -> list[Path]:
+    """Where the published files lie, or would."""
+    folder = (home or paths.data_home()) / "published"
+    return [folder / name for name in SHA256]
+
+
+def fetch_all(home: Path | None = None) -> None:
+    """See that all published files are here, whole and as published.
+
+    Raises:
+        Unavailable: One is neither here nor can be fetched.
+        InputError: A file is not the published one.
+    """
+    for name in SHA256:
+        fetch(name, home)
 
 
 def tuning_trials(home: Path | None = None) -> pd.DataFrame:

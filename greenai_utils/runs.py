@@ -1,26 +1,29 @@
 """What a profile still lacks, and the process that trains it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.plans import (
-    LAYERS,
-    METER,
-    PROTOCOLS,
-    STUDIES,
-    TUNING,
-    make_planned_strategy,
-    plan_layers,
-    plan_meter,
-    plan_protocols,
-    plan_searches,
-)
+from greenai_utils.plans import PLANS, STUDIES, TUNING, make_planned_strategy, plan_searches
 from greenai_utils.records import Store
 from greenai_utils.settings import Profile
+
+
+class TrainingError(RuntimeError):
+    """The process that trains has failed, and has itself said why unless it was killed."""
+
+    def __init__(self, profile: str, status: int) -> None:
+        end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        advice = "Free some memory if nobody killed it" if status < 0 else "Mend what its message above names"
+        super().__init__(
+            f"the process that trains the missing trials of profile {profile} {end}. {advice}; every finished trial is "
+            "recorded, and the same command goes on from there."
+        )
+        self.explained = status > 0  # on standard error, by the process itself
 
 
 def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]:
@@ -38,10 +41,9 @@ def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]
         needed = [make_planned_strategy(profile, search).planned_trials for search in searches]
         missing = sum(n - recorded.get(search.identity, 0) for n, search in zip(needed, searches, strict=True))
         return missing, sum(needed)
-    plans = {METER: plan_meter, PROTOCOLS: plan_protocols, LAYERS: plan_layers}
-    if study not in plans:
+    if study not in PLANS:
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
-    steps = plans[study](profile)
+    steps = PLANS[study](profile)
     return sum(step.trial.key not in store for step in steps), len(steps)
 
 
@@ -52,21 +54,20 @@ def record_missing(profile: Profile, studies: Sequence[str] = STUDIES) -> str:
     that a reader who has all records never loads torch at all. Its progress appears on standard error.
 
     Raises:
-        InputError: The trials are missing and cannot be trained here; the process has said why.
+        TrainingError: The process failed; it has said why on standard error.
         KeyboardInterrupt: Stopped by hand; what was finished is recorded.
     """
     store = Store(paths.records_folder(profile.name))
     counts = {study: count_missing(profile, study, store) for study in studies}
     missing = sum(count for count, _ in counts.values())
     needed = sum(total for _, total in counts.values())
+    recorded = len(store)
     if missing:
         command = [sys.executable, "-m", "greenai_utils", "train", "--profile", profile.name]
         command += ["--parent", str(os.getpid()), *studies]
         done = subprocess.run(command, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, check=False)
         if done.returncode:
-            raise InputError(
-                f"the {missing} missing trials of profile {profile.name} can be trained here",
-                f"exit status {done.returncode} of the training process",
-                "see its message above",
-            )
-    return f"{missing} of {needed} trainings done now, {needed - missing} found recorded"
+            raise TrainingError(profile.name, done.returncode)
+        store.refresh()
+    trained = len(store) - recorded  # less than were missing where two studies need the same trial
+    return f"{trained} of {needed} trainings done now, {needed - trained} found recorded"

@@ -150,6 +150,32 @@ class LayerSettings:
 
 
 @dataclass(frozen=True)
+class LadderSettings:
+    """One configuration trained longer and longer, and networks that grow block by block, to see what more buys."""
+
+    task: TaskSettings
+    """Its network climbs the ladder of epochs; every network on the ladder of sizes trains for its epochs."""
+    epochs: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Doubling, so that rungs lie evenly where returns diminish."""
+    conv_layers: tuple[int, ...] = (0, 1, 2, 3)
+    """Convolutional blocks before the linear layers; 0 is the dense network alone. Every block halves the image."""
+    linear_layers: int = 1
+    """Of every network on the ladder of sizes: the fewest, so that rungs differ in their blocks alone."""
+    learning_rate: float = 1e-3
+    """Adam's default (Kingma and Ba 2015)."""
+    repetitions: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "conv_layers"):
+            _require(self, name, lambda value: len(set(value)) == len(value) >= 3, "three or more different rungs")
+        _require(self, "epochs", lambda value: min(value) >= 1, "at least 1 on every rung")
+        _require(self, "conv_layers", lambda value: min(value) >= 0, "zero or more on every rung")
+        _require(self, "linear_layers", lambda value: value >= 1, "at least 1")
+        _require(self, "learning_rate", lambda value: 0 < value < float("inf"), "a positive number")
+        _require(self, "repetitions", lambda value: value >= 2, "at least 2")
+
+
+@dataclass(frozen=True)
 class Profile:
     """The size of the studies and how they are measured.
 
@@ -166,6 +192,7 @@ class Profile:
     tuning: TuningSettings
     protocols: ProtocolSettings
     layers: LayerSettings
+    ladders: LadderSettings
     meter: MeterSettings = field(default_factory=MeterSettings)
     carbon: CarbonSettings = field(default_factory=CarbonSettings)
     recorded: bool = False

@@ -16,18 +16,13 @@ from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.machine import machine_description
 from greenai_utils.plans import (
-    LAYERS,
-    METER,
-    PROTOCOLS,
+    PLANS,
     STUDIES,
     TUNING,
     PlannedSearch,
     Step,
     make_planned_strategy,
     make_trial,
-    plan_layers,
-    plan_meter,
-    plan_protocols,
     plan_searches,
 )
 from greenai_utils.records import Record, Store, check_writable
@@ -91,12 +86,8 @@ class Session:
         Raises:
             InputError: The study is unknown, or the profile was recorded on another machine or ships complete.
         """
-        if study == METER:
-            return self._run_steps(study, plan_meter(self.profile))
-        if study == PROTOCOLS:
-            return self._run_steps(study, plan_protocols(self.profile))
-        if study == LAYERS:
-            return self._run_steps(study, plan_layers(self.profile))
+        if study in PLANS:
+            return self._run_steps(study, PLANS[study](self.profile))
         if study == TUNING:
             return self._run_searches()
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
@@ -187,6 +178,7 @@ class Session:
             "train_loss": outcome.train_loss,
             "validation_accuracy": outcome.validation_accuracy,
             "test_accuracy": outcome.test_accuracy,
+            "eval_test_accuracy": outcome.eval_test_accuracy,
             "training": outcome.training.as_record(),
             "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
             "repeats": outcome.repeats,

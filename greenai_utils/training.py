@@ -1,5 +1,6 @@
 """Train one trial under a meter that is passed in, and evaluate what came out."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class Outcome:
         steps: Optimiser steps done.
         train_loss: Mean cross-entropy over the last epoch; None if it diverged.
         validation_accuracy: On the validation split; None if it diverged, or if the protocol trains on that split.
-        test_accuracy: On the test split; None if it diverged.
+        test_accuracy: On the test split, as the protocol evaluates; None if it diverged.
+        eval_test_accuracy: On the test split in evaluation mode, where the protocol evaluates in training mode; else None.
         training: Energy and time of the training alone.
         evaluation: Energy and time of one pass over the test split; None if it diverged.
         repeats: Trainings inside the window: more than one where a single one is too short for the counter.
@@ -40,6 +42,7 @@ class Outcome:
     train_loss: float | None
     validation_accuracy: float | None
     test_accuracy: float | None
+    eval_test_accuracy: float | None
     training: Reading
     evaluation: Reading | None
     repeats: int
@@ -72,15 +75,17 @@ def train(trial: Trial, dataset: Dataset, meter: EnergyMeter, device: str | torc
         return fit(model, trial, split)
 
     (*_, (steps, loss)), reading, repeats = meter.measure(once)
-    if loss != loss:
-        return Outcome(True, steps, None, None, None, reading, None, repeats)
+    if math.isnan(loss):
+        return Outcome(True, steps, None, None, None, None, reading, None, repeats)
     eval_mode = trial.protocol.evaluate_in_eval_mode
+    # First, because evaluating in training mode moves batch norm's running statistics.
+    honest = None if eval_mode else accuracy(model, dataset.test, trial)
     validation = None
     if trial.protocol.hold_out_validation:
         validation = accuracy(model, dataset.validation, trial, eval_mode)
     with meter.window("evaluation") as window:
         test = accuracy(model, dataset.test, trial, eval_mode)
-    return Outcome(False, steps, loss, validation, test, reading, window.reading, repeats)
+    return Outcome(False, steps, loss, validation, test, honest, reading, window.reading, repeats)
 
 
 def training_split(trial: Trial, dataset: Dataset) -> Split:
@@ -134,7 +139,7 @@ def fit(model: nn.Module, trial: Trial, split: Split) -> tuple[int, float]:
             if steps == trial.max_steps:
                 break
         mean_loss = float(torch.stack([torch.as_tensor(loss) for loss in losses]).mean())
-        if not torch.isfinite(torch.tensor(mean_loss)):
+        if not math.isfinite(mean_loss):
             return steps, float("nan")
         if steps == trial.max_steps:
             break

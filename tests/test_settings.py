@@ -12,6 +12,7 @@ meter_study: {task: {dataset: digits}}
 tuning: {task: {dataset: digits}}
 protocols: {task: {dataset: digits}, steps: 10}
 layers: {task: {dataset: digits, network: simple_cnn, side: 32}}
+ladders: {task: {dataset: digits}}
 """
 
 

@@ -1,0 +1,227 @@
+"""A profile and its recorded trials as a table: what every table and figure is computed from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+
+from greenai_utils import paths
+from greenai_utils.errors import InputError
+from greenai_utils.plans import Step, plan_ladders, plan_layers, plan_meter, plan_protocols, plan_searches
+from greenai_utils.published import Unavailable
+from greenai_utils.published_data import PublishedData
+from greenai_utils.records import Record, Store
+from greenai_utils.search_progress import search_progress
+from greenai_utils.settings import Profile
+from greenai_utils.trials import Trial, protocol_name
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """A profile and the trials recorded for it.
+
+    Attributes:
+        profile: The settings.
+        trials: One row a recorded trial; see `trials_table`.
+    """
+
+    profile: Profile
+    trials: pd.DataFrame
+
+    @classmethod
+    def read(cls, profile: Profile, folder: Path | None = None) -> Self:
+        """Read the records of a profile.
+
+        Args:
+            profile: Whose records.
+            folder: Where they lie, if not where this profile records.
+
+        Raises:
+            InputError: There are none, or they come from several machines or sources.
+        """
+        store = Store(folder or paths.records_folder(profile.name))
+        if not len(store):
+            raise InputError(
+                f"profile {profile.name} has records", "none", f"run `make reproduce PROFILE={profile.name}` first"
+            )
+        return cls(profile, trials_table(store))
+
+    @property
+    def source(self) -> str:
+        """Where the joules come from: `nvml`, `rapl`, ..., or `estimate`."""
+        return str(self.trials["source"].iloc[0])
+
+    @property
+    def boundary(self) -> str:
+        """What the joules count: `gpu`, `cpu+dram`, ..."""
+        return str(self.trials["boundary"].iloc[0])
+
+    @cached_property
+    def meter(self) -> pd.DataFrame:
+        """The trials of the meter study."""
+        return self._planned(plan_meter(self.profile))
+
+    @cached_property
+    def protocols(self) -> pd.DataFrame:
+        """The trials of the protocols study."""
+        return self._planned(plan_protocols(self.profile))
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """The trials of the layer study, with its factors as `linear`, `conv` and `relu`."""
+        frame = self._planned(plan_layers(self.profile))
+        return frame.assign(linear=frame["linear_layers"], conv=frame["conv_layers"])
+
+    @cached_property
+    def tuning(self) -> pd.DataFrame:
+        """The trials of the tuning study in the order of each search, with what each search had reached and spent.
+
+        See `tuning_tables.search_progress` for the columns that are added.
+        """
+        searches = [search.identity for search in plan_searches(self.profile)]
+        frame = self.trials[self.trials["search"].isin(searches)]
+        if frame.empty:
+            raise self._lacking("the tuning")
+        return search_progress(frame)
+
+    @cached_property
+    def ladders(self) -> pd.DataFrame:
+        """The trials of the ladder study, with `ladder` (epochs or size) and `rung` (epochs or convolutional blocks).
+
+        A training that stands on both ladders has a row for each.
+        """
+        steps = plan_ladders(self.profile)
+        places = pd.DataFrame([{"key": step.trial.key, **step.place} for step in steps])
+        trials = self._planned(steps).drop_duplicates("key")
+        return places.merge(trials, on="key")
+
+    @property
+    def published(self) -> PublishedData:
+        """The authors' data.
+
+        Raises:
+            Unavailable: They are neither here nor can be fetched.
+            InputError: A file is not the published one.
+        """
+        if isinstance(self._published, Unavailable):
+            raise self._published
+        return self._published
+
+    @property
+    def gap(self) -> Unavailable | None:
+        """What is missing of the authors' data; None if they are here."""
+        return self._published if isinstance(self._published, Unavailable) else None
+
+    @cached_property
+    def _published(self) -> PublishedData | Unavailable:
+        """Looked for once, since a machine without a network takes seconds to say so."""
+        try:
+            return PublishedData.read()
+        except Unavailable as gap:
+            return gap
+
+    def _planned(self, steps: Iterable[Step]) -> pd.DataFrame:
+        keys = [step.trial.key for step in steps]
+        frame = self.trials.set_index("key", drop=False)
+        recorded = [key for key in keys if key in frame.index]
+        if not recorded:
+            raise self._lacking("the planned")
+        return frame.loc[recorded].reset_index(drop=True)
+
+    def _lacking(self, study: str) -> InputError:
+        name = self.profile.name
+        return InputError(
+            f"profile {name} has records of {study} study", "none", f"run `make reproduce PROFILE={name}`"
+        )
+
+
+WHOLE_NUMBERS = ["side", "max_steps", "configuration", "search_seed", "search_trial"]
+"""Columns of counts that most trials leave empty."""
+
+
+def trials_table(store: Store) -> pd.DataFrame:
+    """One row a recorded trial; `data/README.md` defines the columns.
+
+    Raises:
+        InputError: The records come from several machines or energy sources, which must not be pooled.
+    """
+    frame = pd.DataFrame([_trial_row(record) for record in store])
+    frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))  # unlike int, with gaps
+    for column in ("machine", "source", "boundary"):
+        if len(frame) and frame[column].nunique() > 1:
+            raise InputError(
+                f"the records of a profile share one {column}",
+                ", ".join(map(str, frame[column].unique())),
+                "keep each machine's records in a profile of its own",
+            )
+    return frame
+
+
+def _trial_row(record: Record) -> dict[str, object]:
+    trial = Trial.from_record(record["trial"])
+    network, settings = trial.network, trial.hyperparameters
+    search = record.get("search") or {}
+    training = record["training"]
+    evaluation = record["evaluation"] or {}
+    tuner = record.get("tuner") or {}
+    return {
+        "key": record["key"],
+        "study": record["study"],
+        "dataset": trial.dataset,
+        "side": trial.side,
+        "network": network.kind,
+        "linear_layers": network.linear_layers,
+        "conv_layers": network.conv_layers,
+        "relu": network.relu,
+        "dense_relu": network.dense_relu,
+        "learning_rate": settings.learning_rate,
+        "beta1": settings.beta1,
+        "beta2": settings.beta2,
+        "epsilon": settings.epsilon,
+        "weight_decay": settings.weight_decay,
+        "batch_size": trial.batch_size,
+        "epochs": trial.epochs,
+        "max_steps": trial.max_steps,
+        "precision": trial.precision,
+        "flush_denormal": trial.flush_denormal,
+        "protocol": protocol_name(trial.protocol),
+        "seed": trial.seed,
+        "repetition": trial.repetition,
+        "configuration": record.get("configuration"),
+        "strategy": search.get("strategy"),
+        "space": search.get("space"),
+        "search": search.get("id"),
+        "search_seed": search.get("seed"),
+        "search_trial": search.get("trial"),
+        "fidelity": search.get("fidelity", 1.0) if search else None,
+        "status": record["status"],
+        "steps": record["steps"],
+        "train_loss": record["train_loss"],
+        "validation_accuracy": record["validation_accuracy"],
+        "test_accuracy": record["test_accuracy"],
+        "eval_test_accuracy": record.get("eval_test_accuracy"),
+        "gross_j": training["gross_j"],
+        "net_j": training["net_j"],
+        "imputed_j": record.get("imputed_j"),
+        "share_j": record.get("share_j"),
+        "uncertainty_j": training["uncertainty_j"],
+        "idle_w": training["idle_w"],
+        "duration_s": training["duration_s"],
+        "cpu_s": training["cpu_s"],
+        "repeats": record["repeats"],
+        "evaluation_j": evaluation.get("gross_j"),
+        "evaluation_s": evaluation.get("duration_s"),
+        "tuner_j": tuner.get("gross_j"),
+        "tuner_s": tuner.get("duration_s"),
+        "tuner_source": tuner.get("source"),
+        "source": training["source"],
+        "boundary": training["boundary"],
+        "machine": record["machine"],
+        "device": record["device"],
+        "threads": record["threads"],
+        "torch": record["torch"],
+        "recorded_at": record["recorded_at"],
+    }

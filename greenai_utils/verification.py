@@ -1,0 +1,124 @@
+"""Whether tables and figures of a profile are what its records give: all are rebuilt elsewhere and compared."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Container
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+from matplotlib.testing.compare import compare_images
+
+from greenai_utils import paths
+from greenai_utils.errors import InputError
+from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
+from greenai_utils.published import local_files
+from greenai_utils.settings import load_profile
+from greenai_utils.tables import CLAIM_TABLES, PUBLISHED_TABLES
+
+RELATIVE_TOLERANCE = 5e-10
+"""Nine significant digits."""
+IMAGE_TOLERANCE = 5.0
+"""Root mean square of the difference of pixels from 0 to 255: other rasterisers smooth edges differently."""
+
+NEVER_KEPT = "published_trials"
+"""The table of the authors' own rows, which does not ship."""
+ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *CLAIM_TABLES, *CLAIM_FIGURES)
+"""What rests on the authors' data, and comes out differently without them."""
+
+
+class VerificationError(RuntimeError):
+    """A table or figure is not what the records give; the message names each."""
+
+
+def verify(name: str) -> str:
+    """Rebuild the tables and figures of a profile from its records and compare them with those that are there.
+
+    Tables agree to nine significant digits. Figures agree to the byte on Linux x86-64, where the lock gives every
+    reader the same libraries; elsewhere the PNGs agree as images.
+
+    Raises:
+        InputError: The profile is unknown, or has no records, tables or figures.
+        VerificationError: Something differs, is missing, or is there without being rebuilt.
+    """
+    profile = load_profile(name)
+    there = {"tables": paths.tables_folder(name), "figures": paths.figures_folder(name)}
+    for kind, folder in there.items():
+        if not folder.is_dir():
+            raise InputError(f"profile {name} has {kind}", "none", f"run `make reproduce PROFILE={name}` first")
+    with TemporaryDirectory() as temporary:
+        data = Path(temporary) / paths.records_folder(name).parent.relative_to(paths.output_root())
+        shutil.copytree(paths.records_folder(name), data / "records", ignore=shutil.ignore_patterns(".*"))
+        command = [sys.executable, "-m", "greenai_utils", "figures", "--profile", profile.name]
+        done = subprocess.run(
+            command, env={**os.environ, "GREENAI_OUTPUT": temporary}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise VerificationError(
+                f"the records of profile {name} do not give tables and figures: {done.stderr.strip()}"
+            )
+        rebuilt = {kind: Path(temporary) / folder.relative_to(paths.output_root()) for kind, folder in there.items()}
+        without_authors = not all(file.exists() for file in local_files())
+        left_out = {NEVER_KEPT, *(ON_PUBLISHED if without_authors else ())}
+        differences = [
+            *_compare_folders(there["tables"], rebuilt["tables"], compare_tables, left_out),
+            *_compare_folders(there["figures"], rebuilt["figures"], compare_figures, left_out),
+        ]
+    if differences:
+        raise VerificationError(
+            f"the tables and figures of profile {name} are those that its records give; got\n  "
+            + "\n  ".join(differences)
+            + f"\nRestore what was changed, or rebuild with `make figures PROFILE={name}`"
+        )
+    agreed = f"tables and figures of profile {name} are those that its records give"
+    return f"{agreed}; those of the authors' data, which are not here, were left out" if without_authors else agreed
+
+
+def compare_tables(there: Path, rebuilt: Path) -> str | None:
+    """How a CSV table differs from the rebuilt one; None if it agrees to nine significant digits."""
+    old, new = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (there, rebuilt))
+    if list(old.columns) != list(new.columns) or len(old) != len(new):
+        return f"{len(old)} rows of {', '.join(old.columns)}, rebuilt {len(new)} of {', '.join(new.columns)}"
+    for column in old.columns:
+        for row, (a, b) in enumerate(zip(old[column], new[column], strict=True), start=1):
+            if a != b and not _same_number(a, b):
+                return f"row {row}, column {column}: {a!r}, rebuilt {b!r}"
+    return None
+
+
+def compare_figures(there: Path, rebuilt: Path) -> str | None:
+    """How a figure differs from the rebuilt one; None if it does not."""
+    if there.read_bytes() == rebuilt.read_bytes():
+        return None
+    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
+        return "other bytes than rebuilt"
+    if there.suffix != ".png":
+        return None  # vectors are compared by the image that was drawn with them
+    difference = compare_images(str(there), str(rebuilt), IMAGE_TOLERANCE)
+    return None if difference is None else "another image than rebuilt"
+
+
+def _compare_folders(
+    there: Path, rebuilt: Path, compare: Callable[[Path, Path], str | None], left_out: Container[str]
+) -> list[str]:
+    old, new = (
+        {file.name for file in folder.iterdir() if file.name[0] != "." and file.stem not in left_out}
+        for folder in (there, rebuilt)
+    )
+    found = [f"{there.name}/{name}: missing" for name in sorted(new - old)]
+    found += [f"{there.name}/{name}: not made from these records" for name in sorted(old - new)]
+    for name in sorted(old & new):
+        if difference := compare(there / name, rebuilt / name):
+            found.append(f"{there.name}/{name}: {difference}")
+    return found
+
+
+def _same_number(a: str, b: str) -> bool:
+    try:
+        return bool(np.isclose(float(a), float(b), rtol=RELATIVE_TOLERANCE, atol=0.0))
+    except ValueError:
+        return False
