@@ -32,6 +32,7 @@ class Chapter:
         require_parameters(namespace, {"profile"})
         self.profile: Profile = load_profile(namespace["profile"])
         self._data: StudyData | None = None
+        self._gap_explained = False
 
     def record(self, *studies: str) -> Markdown:
         """Train what studies lack; a study that is recorded takes no time and no energy."""
@@ -66,14 +67,14 @@ class Chapter:
         try:
             return build_table(self.data, name)
         except Unavailable as gap:
-            return _stated(gap)
+            return self._stated(gap, f"table `{name}`")
 
     def figure(self, name: str) -> Image | Markdown:
         """Draw a figure, write it as PNG and SVG, and show the PNG; a gap, said in words, like `table`."""
         try:
             build_figures(self.data, [name])
         except Unavailable as gap:
-            return _stated(gap)
+            return self._stated(gap, f"figure `{name}`")
         png, _ = figure_files(self.profile.name, name)
         return Image(filename=str(png), width=900)
 
@@ -82,8 +83,9 @@ class Chapter:
         try:
             return Markdown(sentences(self.data))
         except Unavailable as gap:
-            return _stated(gap)
+            return self._stated(gap, "what follows from them")
 
-
-def _stated(gap: Unavailable) -> Markdown:
-    return Markdown(f"> **Gap: the authors' data are missing.** {gap}")
+    def _stated(self, gap: Unavailable, what: str) -> Markdown:
+        """A gap in the place of what would stand here; what to do about it is said once a chapter."""
+        remedy, self._gap_explained = "" if self._gap_explained else f" {gap}", True
+        return Markdown(f"> **Gap: the authors' data are missing**, and with them {what}.{remedy}")

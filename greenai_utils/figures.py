@@ -203,6 +203,18 @@ def figure_files(profile: str, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.png", folder / f"{name}.svg"
 
 
+def draw(data: StudyData, name: str) -> Figure:
+    """A figure with the line that says where its joules come from, to be drawn and saved in the style of all figures.
+
+    Raises:
+        Unavailable: It is of the authors' data, and they cannot be had.
+        InputError: The records do not suffice for it.
+    """
+    figure = (FIGURES | PUBLISHED_FIGURES)[name](data)
+    figure.text(0.005, -0.005, figure_note(data, name), fontsize=6.5, color="0.35", va="top")
+    return figure
+
+
 def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
     """Draw figures of a profile from its records, as PNG and SVG; the same records give the same bytes.
 
@@ -221,8 +233,7 @@ def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
         raise InputError(f"a figure is one of {', '.join(known)}", ", ".join(unknown), "name one of these")
     for name in wanted:
         with style():
-            figure = known[name](data)
-            figure.text(0.005, -0.005, figure_note(data, name), fontsize=6.5, color="0.35", va="top")
+            figure = draw(data, name)
             for file in figure_files(data.profile.name, name):
                 kind = file.suffix[1:]
                 content = BytesIO()

@@ -19,7 +19,7 @@ def ladder_trials(data: StudyData) -> Iterator[tuple[str, pd.DataFrame]]:
     """The finished trainings of each ladder whose joules were read, with the accuracy to choose by as `accuracy`."""
     frame = data.ladders[(data.ladders["status"] == "ok") & data.ladders["gross_j"].notna()]
     frame = frame.assign(accuracy=chosen_by(frame), gross_j=frame["gross_j"].astype(float))
-    for ladder, trials in frame.groupby("ladder", sort=False):
+    for ladder, trials in frame.groupby("ladder"):
         yield str(ladder), trials
 
 

@@ -125,6 +125,12 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
             )
         return file
     _check_not_ours(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the published files can be kept in {folder}", str(error), "set GREENAI_DATA to a folder of yours"
+        ) from error
     pooch.get_logger().setLevel(logging.WARNING)  # what it says of a download names folders of this machine
     try:
         pooch.retrieve(
@@ -144,7 +150,7 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
         raise Unavailable(
             f"{name} lies in {folder} or can be fetched from {source}",
             f"neither ({type(error).__name__})",
-            f"connect to the network, or put the published files of commit {COMMIT} into {folder}",
+            f"connect to the network, or put the file of commit {COMMIT} at {file}, and the others beside it",
         ) from error
     return file
 

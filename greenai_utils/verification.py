@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,8 +38,9 @@ class VerificationError(RuntimeError):
 def verify(name: str) -> str:
     """Rebuild the tables and figures of a profile from its records and compare them with those that are there.
 
-    Tables agree to nine significant digits. Figures agree to the byte on Linux x86-64, where the lock gives every
-    reader the same libraries; elsewhere the PNGs agree as images.
+    Where the authors' data are not at hand, what is computed from them is left out, and the answer says so; their
+    trials are never shipped. Tables agree to nine significant digits. Figures agree to the byte on Linux x86-64, where
+    the lock gives every reader the same libraries; elsewhere the PNGs agree as images.
 
     Raises:
         InputError: The profile is unknown, or has no records, tables or figures.
@@ -65,8 +66,8 @@ def verify(name: str) -> str:
         without_authors = not all(file.exists() for file in local_files())
         left_out = {NEVER_KEPT, *(ON_PUBLISHED if without_authors else ())}
         differences = [
-            *_compare_folders(there["tables"], rebuilt["tables"], compare_tables, left_out),
-            *_compare_folders(there["figures"], rebuilt["figures"], compare_figures, left_out),
+            *_compare_folders("tables", there["tables"], rebuilt["tables"], compare_tables, left_out),
+            *_compare_folders("figures", there["figures"], rebuilt["figures"], compare_figures, left_out),
         ]
     if differences:
         raise VerificationError(
@@ -103,17 +104,17 @@ def compare_figures(there: Path, rebuilt: Path) -> str | None:
 
 
 def _compare_folders(
-    there: Path, rebuilt: Path, compare: Callable[[Path, Path], str | None], left_out: Container[str]
+    kind: str, there: Path, rebuilt: Path, compare: Callable[[Path, Path], str | None], left_out: set[str]
 ) -> list[str]:
     old, new = (
         {file.name for file in folder.iterdir() if file.name[0] != "." and file.stem not in left_out}
         for folder in (there, rebuilt)
     )
-    found = [f"{there.name}/{name}: missing" for name in sorted(new - old)]
-    found += [f"{there.name}/{name}: not made from these records" for name in sorted(old - new)]
+    found = [f"{kind}/{name}: missing" for name in sorted(new - old)]
+    found += [f"{kind}/{name}: not made from these records" for name in sorted(old - new)]
     for name in sorted(old & new):
         if difference := compare(there / name, rebuilt / name):
-            found.append(f"{there.name}/{name}: {difference}")
+            found.append(f"{kind}/{name}: {difference}")
     return found
 
 

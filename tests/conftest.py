@@ -1,8 +1,13 @@
 """One thread and a folder of its own for every test that writes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from handmade import SMOKE, record_all
+
+from greenai_utils import paths
+from greenai_utils.study_data import StudyData
 
 
 @pytest.fixture
@@ -10,3 +15,21 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Send data, figures and reports of a test to its own folder, of its subprocesses too."""
     monkeypatch.setenv("GREENAI_OUTPUT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An output folder, an empty data home and no network, for a whole file of tests."""
+    folder = tmp_path_factory.mktemp("offline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nothing listens
+        patch.setenv("GREENAI_DATA", str(folder / "nothing"))
+        patch.setenv("GREENAI_OUTPUT", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def data(offline: Path) -> StudyData:
+    """The records of the profile `smoke` that are made by hand."""
+    record_all(paths.records_folder("smoke"))
+    return StudyData.read(SMOKE)

@@ -10,7 +10,7 @@ from greenai_utils.errors import InputError
 from greenai_utils.pipeline import rebuild_figures
 from greenai_utils.settings import load_profile
 from greenai_utils.studies import STUDIES, Session
-from greenai_utils.verification import VerificationError, verify
+from greenai_utils.verification import VerificationError, compare_tables, verify
 
 
 @pytest.fixture(scope="module")
@@ -25,62 +25,55 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield output
 
 
-def changed(file: Path, content: bytes) -> None:
-    before = file.read_bytes()
-    assert before != content
-    file.write_bytes(content)
-    try:
-        with pytest.raises(VerificationError) as caught:
-            verify("smoke")
-    finally:
-        file.write_bytes(before)
-    assert file.name in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 3
+def scaled(table: str, factor: float) -> str:
+    """A table with its first fractional number multiplied."""
+    lines = table.splitlines()
+    cells = lines[1].split(",")
+    number = cells.index(next(cell for cell in cells if "." in cell))
+    cells[number] = repr(float(cells[number]) * factor)
+    return "\n".join([lines[0], ",".join(cells), *lines[2:], ""])
 
 
-def test_what_records_give_is_verified(recorded: Path) -> None:
+def test_what_records_give_is_verified_and_what_they_do_not_is_named(recorded: Path) -> None:
     assert "those that its records give" in verify("smoke")
-
-
-def test_one_changed_digit_is_found(recorded: Path) -> None:
-    file = paths.tables_folder("smoke") / "layer_cells.csv"
-    lines = file.read_text().splitlines()
-    cells = lines[1].split(",")
-    number = cells.index(next(cell for cell in cells if "." in cell))
-    cells[number] = f"{float(cells[number]) * (1 + 1e-8)!r}"
-    changed(file, "\n".join([lines[0], ",".join(cells), *lines[2:], ""]).encode())
-
-
-def test_digits_beyond_the_ninth_may_differ(recorded: Path) -> None:
-    file = paths.tables_folder("smoke") / "layer_cells.csv"
-    before = file.read_text()
-    lines = before.splitlines()
-    cells = lines[1].split(",")
-    number = cells.index(next(cell for cell in cells if "." in cell))
-    cells[number] = f"{float(cells[number]) * (1 + 1e-13)!r}"
-    file.write_text("\n".join([lines[0], ",".join(cells), *lines[2:], ""]))
-    assert file.read_text() != before
-    verify("smoke")
-    file.write_text(before)
-
-
-def test_one_changed_pixel_is_found(recorded: Path, tmp_path: Path) -> None:
-    file = paths.figures_folder("smoke") / "02-interactions.png"
-    pixels = np.array(image.imread(file))
+    tables, figures = paths.tables_folder("smoke"), paths.figures_folder("smoke")
+    number, lost = tables / "layer_cells.csv", tables / "layer_anova.csv"
+    pixel, foreign = figures / "02-interactions.png", figures / "99-own.png"
+    number.write_text(scaled(number.read_text(), 1 + 1e-8))
+    lost.unlink()
+    pixels = np.array(image.imread(pixel))
     pixels[10, 10, :3] = 1 - pixels[10, 10, :3]
-    image.imsave(tmp_path / "other.png", pixels)
-    changed(file, (tmp_path / "other.png").read_bytes())
-
-
-def test_a_missing_and_a_foreign_file_are_found(recorded: Path) -> None:
-    table, figure = paths.tables_folder("smoke") / "layer_anova.csv", paths.figures_folder("smoke") / "99-own.png"
-    before = table.read_bytes()
-    table.unlink()
-    figure.write_bytes(b"")
-    with pytest.raises(VerificationError, match=r"layer_anova.csv: missing\n.*99-own.png: not made from these records"):
+    image.imsave(pixel, pixels)
+    foreign.write_bytes(b"")
+    with pytest.raises(VerificationError) as caught:
         verify("smoke")
-    table.write_bytes(before)
-    figure.unlink()
+    differences = [line.strip() for line in str(caught.value).splitlines()[1:-1]]
+    assert sorted(line.split(":")[0] for line in differences) == [
+        "figures/02-interactions.png",
+        "figures/99-own.png",
+        "tables/layer_anova.csv",
+        "tables/layer_cells.csv",
+    ]
+    assert any("row 1, column mean_j" in line for line in differences)
+
+
+@pytest.mark.parametrize(("factor", "differs"), [(1 + 1e-8, True), (1 - 2e-9, True), (1 + 1e-12, False)])
+def test_tables_agree_to_nine_significant_digits(tmp_path: Path, factor: float, differs: bool) -> None:
+    table = "name,joules\na,1234.56789012\nb,\n"
+    (tmp_path / "old.csv").write_text(table)
+    (tmp_path / "new.csv").write_text(scaled(table, factor))
+    assert (tmp_path / "old.csv").read_text() != (tmp_path / "new.csv").read_text()
+    assert (compare_tables(tmp_path / "old.csv", tmp_path / "new.csv") is not None) == differs
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["name,watts\na,1.5\nb,\n", "name,joules\na,1.5\n", "name,joules\nc,1.5\nb,\n", "name,joules\na,1.5\nb,0\n"],
+)
+def test_other_columns_rows_texts_and_filled_gaps_differ(tmp_path: Path, other: str) -> None:
+    (tmp_path / "old.csv").write_text("name,joules\na,1.5\nb,\n")
+    (tmp_path / "new.csv").write_text(other)
+    assert compare_tables(tmp_path / "old.csv", tmp_path / "new.csv")
 
 
 def test_a_profile_without_results_is_refused(output: Path) -> None:
