@@ -23,7 +23,7 @@ from greenai_utils.notebooks import notebook_names
 from greenai_utils.published import SHA256, Unavailable
 from greenai_utils.study_data import StudyData
 
-UNIT = re.compile(r"\(J|\(s\)|oules|kWh|Probability that|η²")
+UNIT = re.compile(r"\(J|\(s\)|oules|kWh|Probability that|η²|[Pp]ercentage points")
 AUTHORS_FILES = Path(os.environ.get("GREENAI_DATA", paths.ROOT / "data/raw")) / "published"
 needs_authors_files = pytest.mark.skipif(
     not all((AUTHORS_FILES / name).exists() for name in SHA256), reason="the published files are not here"
@@ -34,9 +34,13 @@ import greenai_utils.pipeline
 from greenai_utils.figures import build_figures
 from greenai_utils.settings import load_profile
 from greenai_utils.study_data import StudyData
-build_figures(StudyData.read(load_profile("smoke")))
+build_figures(StudyData.read(load_profile("smoke")), sys.argv[1:])
 sys.exit("torch" in sys.modules)
 """
+
+
+SOME = ("00-repeatability", "01-best-so-far", "02-interactions", "03-pareto-front", "03-attainment", "06-claims")
+"""Of every kind of figure one, to save time."""
 
 
 def digests(profile: str) -> dict[str, str]:
@@ -58,20 +62,20 @@ def texts(figure: Figure) -> str:
 
 @pytest.fixture(scope="module")
 def built(data: StudyData) -> dict[str, str]:
-    build_figures(data)
+    build_figures(data, SOME)
     return digests("smoke")
 
 
-def test_every_figure_is_written_as_png_and_svg(built: dict[str, str]) -> None:
-    assert set(built) == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
-    for name in FIGURES:
+def test_a_figure_is_written_as_png_and_svg(built: dict[str, str]) -> None:
+    assert set(built) == {f"{name}.{kind}" for name in SOME for kind in ("png", "svg")}
+    for name in SOME:
         png, svg = figure_files("smoke", name)
         assert png.read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in svg.read_bytes()[:1000]
 
 
 def test_the_same_records_give_the_same_bytes_again(built: dict[str, str], data: StudyData) -> None:
-    build_figures(StudyData.read(SMOKE), ["03-pareto-front", "03-ladders", "06-claims"])
+    build_figures(StudyData.read(SMOKE), ["03-pareto-front", "06-claims"])
     assert digests("smoke") == built
 
 
@@ -79,21 +83,27 @@ def test_another_process_draws_the_same_bytes_without_torch(built: dict[str, str
     record_all(tmp_path / "data" / "smoke" / "records")
     environment = {**os.environ, "GREENAI_OUTPUT": str(tmp_path), "PYTHONHASHSEED": "7"}
     done = subprocess.run(
-        [sys.executable, "-c", REDRAW], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-c", REDRAW, *SOME],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     files = (tmp_path / "figures" / "smoke").iterdir()
-    assert {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files} == built
+    redrawn = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    assert redrawn == built
 
 
 def test_other_records_give_other_bytes(built: dict[str, str], offline: Path, tmp_path: Path) -> None:
     store = record_all(tmp_path)
     other = StudyData.read(SMOKE, store.folder)
-    other.trials["gross_j"] *= 1.5
+    other.trials["gross_j"] *= 1.5  # nothing is drawn of them yet
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GREENAI_OUTPUT", str(tmp_path))
-        build_figures(other, ["03-ladders"])
-        assert digests("smoke")["03-ladders.png"] != built["03-ladders.png"]
+        build_figures(other, ["03-attainment"])
+        assert digests("smoke")["03-attainment.png"] != built["03-attainment.png"]
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -9,6 +9,7 @@ from greenai_utils.errors import InputError
 from greenai_utils.plans import (
     make_planned_strategy,
     make_trial,
+    plan_ladders,
     plan_layers,
     plan_meter,
     plan_protocols,
@@ -112,3 +113,27 @@ def test_the_published_networks_have_no_activation_between_linear_layers() -> No
 def test_an_unknown_dimension_is_refused() -> None:
     with pytest.raises(InputError, match="momentum"):
         make_trial(QUICK.tuning.task, {"learning_rate": 0.01, "momentum": 0.9})
+
+
+def test_every_rung_of_both_ladders_is_trained_from_weights_of_its_own() -> None:
+    settings, steps = QUICK.ladders, plan_ladders(QUICK)
+    rungs = [("epochs", rung) for rung in settings.epochs] + [("size", rung) for rung in settings.conv_layers]
+    places = Counter((step.place["ladder"], step.place["rung"]) for step in steps)
+    assert places == dict.fromkeys(rungs, settings.repetitions)
+    assert len({step.trial.generator_seed for step in steps}) == len({step.trial.key for step in steps}) == len(steps)
+    blocks = [steps[start : start + len(rungs)] for start in range(0, len(steps), len(rungs))]
+    orders = [[(step.place["ladder"], step.place["rung"]) for step in block] for block in blocks]
+    assert all(set(order) == set(rungs) for order in orders)  # a block is every rung once
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_ladders_change_one_thing_from_rung_to_rung() -> None:
+    steps = plan_ladders(QUICK)
+    epochs = [step.trial for step in steps if step.place["ladder"] == "epochs"]
+    sizes = [(step.place["rung"], step.trial) for step in steps if step.place["ladder"] == "size"]
+    assert len({trial.network for trial in epochs}) == 1
+    assert {trial.epochs for _, trial in sizes} == {QUICK.ladders.task.epochs}
+    for blocks, trial in sizes:
+        assert trial.network.kind == ("simple_cnn" if blocks else "dense_poly")
+        assert (trial.network.conv_layers, trial.network.linear_layers) == (blocks, QUICK.ladders.linear_layers)
+    assert len({trial.hyperparameters for trial in [*epochs, *(trial for _, trial in sizes)]}) == 1

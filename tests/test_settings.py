@@ -47,6 +47,31 @@ def test_an_unknown_profile_lists_those_there_are() -> None:
     [
         ("meter_study: {task: {dataset: digits}}", "", "no meter_study"),
         ("description: minimal", "description: minimal\nthread: 2", "thread"),
+        (
+            "ladders: {task: {dataset: digits}}",
+            "ladders: {task: {dataset: digits}, epochs: [1, 2]}",
+            "three or more different rungs",
+        ),
+        (
+            "ladders: {task: {dataset: digits}}",
+            "ladders: {task: {dataset: digits}, epochs: [0, 1, 2]}",
+            "at least 1 on every rung",
+        ),
+        (
+            "ladders: {task: {dataset: digits}}",
+            "ladders: {task: {dataset: digits}, conv_layers: [-1, 1, 2]}",
+            "zero or more on every rung",
+        ),
+        (
+            "ladders: {task: {dataset: digits}}",
+            "ladders: {task: {dataset: digits}, learning_rate: 0}",
+            "a positive number",
+        ),
+        (
+            "ladders: {task: {dataset: digits}}",
+            "ladders: {task: {dataset: digits}, repetitions: 1}",
+            "repetitions is at least 2",
+        ),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits, epochs: -1}}", "epochs is at least 1"),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits, epochs: many}}", "type int"),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, trials: 0}", "trials is at least 1"),
