@@ -1,0 +1,159 @@
+"""One training: against a loop written by hand, and what its record holds."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenai_utils.counters import CpuTimeEstimate
+from greenai_utils.datasets import Dataset, Split, load
+from greenai_utils.energy import EnergyMeter
+from greenai_utils.errors import InputError
+from greenai_utils.models import build
+from greenai_utils.networks import NetworkSpec
+from greenai_utils.training import accuracy, fit, to_input, train, training_split
+from greenai_utils.trials import PROTOCOLS, Hyperparameters, Protocol, Trial
+
+DENSE = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2), epochs=2, batch_size=64)
+CNN = replace(DENSE, network=NetworkSpec("simple_cnn"))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    torch.set_num_threads(1)
+    return load("digits")
+
+
+@pytest.fixture
+def meter() -> EnergyMeter:
+    return EnergyMeter(CpuTimeEstimate(12.0))
+
+
+def by_hand(trial: Trial, split: Split) -> torch.nn.Module:
+    """Batches of a generator's permutation, Adam as torch has it, nothing else."""
+    torch.manual_seed(trial.generator_seed)
+    model = build(trial.network, tuple(split.images.shape[1:]), 10)
+    values = trial.hyperparameters
+    beta2 = values.beta2 if trial.protocol.apply_beta2 else 0.999
+    optimiser = torch.optim.Adam(
+        model.parameters(), values.learning_rate, (values.beta1, beta2), values.epsilon, values.weight_decay
+    )
+    generator = torch.Generator().manual_seed(trial.generator_seed)
+    fixed = None
+    model.train()
+    for _ in range(trial.epochs):
+        if fixed is None or trial.protocol.reshuffle:
+            fixed = torch.randperm(len(split.labels), generator=generator).split(trial.batch_size)
+        for part in fixed:
+            optimiser.zero_grad()
+            F.cross_entropy(model(split.images[part] / 255), split.labels[part]).backward()
+            optimiser.step()
+    return model
+
+
+def trained(trial: Trial, split: Split) -> torch.nn.Module:
+    torch.manual_seed(trial.generator_seed)
+    model = build(trial.network, tuple(split.images.shape[1:]), 10)
+    fit(model, trial, split)
+    return model
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+@pytest.mark.parametrize("trial", [DENSE, CNN], ids=["dense", "cnn"])
+def test_a_training_is_what_a_loop_by_hand_gives(digits: Dataset, trial: Trial, name: str) -> None:
+    settings = Hyperparameters(1e-3, beta1=0.7, beta2=0.9, epsilon=1e-7, weight_decay=1e-3)
+    trial = replace(trial, hyperparameters=settings, protocol=PROTOCOLS[name])
+    split = training_split(trial, digits)
+    expected, model = by_hand(trial, split), trained(trial, split)
+    for (name_, value), other in zip(model.state_dict().items(), expected.state_dict().values(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-3, atol=1e-4, msg=lambda text, at=name_: f"{at}: {text}")
+
+
+def test_the_sampled_beta2_matters_only_where_it_is_applied(digits: Dataset) -> None:
+    def weights(protocol: Protocol, beta2: float) -> torch.Tensor:
+        trial = replace(DENSE, epochs=1, protocol=protocol, hyperparameters=Hyperparameters(1e-2, beta2=beta2))
+        return torch.cat([value.flatten() for value in trained(trial, digits.train).parameters()])
+
+    ignored = Protocol(apply_beta2=False)
+    assert torch.equal(weights(ignored, 0.8), weights(ignored, 0.99))
+    assert not torch.equal(weights(Protocol(), 0.8), weights(Protocol(), 0.99))
+
+
+def test_without_a_validation_split_its_images_are_trained_on(digits: Dataset) -> None:
+    all_images = training_split(replace(DENSE, protocol=Protocol(hold_out_validation=False)), digits)
+    assert len(all_images.labels) == len(digits.train.labels) + len(digits.validation.labels)
+    assert training_split(DENSE, digits) is digits.train
+
+
+def test_the_same_trial_gives_the_same_outcome_and_another_seed_another(digits: Dataset, meter: EnergyMeter) -> None:
+    first, second = train(CNN, digits, meter), train(CNN, digits, meter)
+    kept = ("steps", "train_loss", "validation_accuracy", "test_accuracy", "diverged")
+    assert [getattr(first, name) for name in kept] == [getattr(second, name) for name in kept]
+    assert train(replace(CNN, seed=1), digits, meter).train_loss != first.train_loss
+    assert train(replace(CNN, repetition=1), digits, meter).train_loss != first.train_loss
+
+
+def test_an_outcome_holds_two_windows_and_learns_something(digits: Dataset, meter: EnergyMeter) -> None:
+    outcome = train(replace(DENSE, epochs=8), digits, meter)
+    assert outcome.test_accuracy is not None
+    assert outcome.test_accuracy > 0.8
+    assert outcome.steps == 8 * -(-len(digits.train.labels) // 64)
+    assert outcome.training.gross_j == pytest.approx(12 * outcome.training.cpu_s, rel=0.05)
+    assert outcome.evaluation is not None
+    assert 0 < outcome.evaluation.gross_j < outcome.training.gross_j
+
+
+def test_a_diverged_training_is_a_result(digits: Dataset, meter: EnergyMeter) -> None:
+    outcome = train(replace(DENSE, epochs=5, hyperparameters=Hyperparameters(1e30)), digits, meter)
+    assert outcome.diverged
+    assert (outcome.train_loss, outcome.validation_accuracy, outcome.test_accuracy) == (None, None, None)
+    assert outcome.training.gross_j > 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.integers(1, 60))
+def test_a_training_stops_after_max_steps(steps: int) -> None:
+    digits = load("digits")
+    model = build(DENSE.network, digits.input_shape, digits.classes)
+    done, _ = fit(model, replace(DENSE, epochs=3, max_steps=steps), digits.train)
+    assert done == min(steps, 3 * -(-len(digits.train.labels) // 64))
+
+
+def test_accuracy_is_the_share_of_correct_predictions(digits: Dataset) -> None:
+    model = trained(replace(CNN, epochs=3), digits.train)
+    model.eval()
+    with torch.no_grad():
+        right = (model(to_input(digits.test.images)).argmax(1) == digits.test.labels).float().mean()
+    assert accuracy(model, digits.test, CNN) == pytest.approx(float(right))
+
+
+def test_evaluating_in_training_mode_normalises_by_the_test_set_itself(digits: Dataset, meter: EnergyMeter) -> None:
+    fault = replace(CNN, epochs=3, protocol=Protocol(evaluate_in_eval_mode=False))
+    outcome, honest = train(fault, digits, meter), train(replace(fault, protocol=Protocol()), digits, meter)
+    assert outcome.eval_test_accuracy == honest.test_accuracy
+    assert honest.eval_test_accuracy is None
+    model = trained(fault, digits.train).train()
+    with torch.no_grad():
+        right = (model(to_input(digits.test.images)).argmax(1) == digits.test.labels).float().mean()
+    assert outcome.test_accuracy == pytest.approx(float(right))
+
+
+def test_every_switch_of_the_protocol_changes_something(digits: Dataset, meter: EnergyMeter) -> None:
+    trial = replace(CNN, hyperparameters=Hyperparameters(1e-2, beta2=0.9))
+    right = train(trial, digits, meter)
+    for item in fields(Protocol):
+        if item.name == "stay_on_device":  # changes what the training costs, not what it computes
+            continue
+        wrong = train(replace(trial, protocol=Protocol(**{item.name: False})), digits, meter)
+        seen = ("train_loss", "validation_accuracy", "test_accuracy")
+        assert [getattr(wrong, name) for name in seen] != [getattr(right, name) for name in seen], item.name
+
+
+def test_wrong_input_is_named(digits: Dataset, meter: EnergyMeter) -> None:
+    with pytest.raises(InputError, match="at most the 1079 training images"):
+        train(replace(DENSE, batch_size=2000), digits, meter)
+    with pytest.raises(InputError, match="trains on cifar10"):
+        train(replace(DENSE, dataset="cifar10"), digits, meter)
