@@ -25,7 +25,6 @@ ORDER = (
         "training",
         "search",
         "records",
-        "layers",
     ),
     *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "tables", "figures", "chapter"),
     *("notebooks", "reporting", "pipeline", "__main__"),
