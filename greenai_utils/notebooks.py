@@ -195,7 +195,7 @@ def _merge_parameters(notebook: NotebookNode) -> None:
     """Keep one cell of parameters, with the values that were used: papermill leaves the defaults before its own."""
     tags = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     used = tags["injected-parameters"]
-    tags["parameters"].source = used.source.removeprefix("# Parameters\n").strip().rstrip()
+    tags["parameters"].source = used.source.removeprefix("# Parameters\n").strip()
     notebook.cells.remove(used)
 
 
