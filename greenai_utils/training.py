@@ -31,7 +31,7 @@ class Outcome:
         train_loss: Mean cross-entropy over the last epoch; None if it diverged.
         validation_accuracy: On the validation split; None if it diverged, or if the protocol trains on that split.
         test_accuracy: On the test split, as the protocol evaluates; None if it diverged.
-        eval_test_accuracy: On the test split in evaluation mode, where the protocol evaluates in training mode; else None.
+        eval_test_accuracy: The same in evaluation mode, where the protocol evaluates in training mode; else None.
         training: Energy and time of the training alone.
         evaluation: Energy and time of one pass over the test split; None if it diverged.
         repeats: Trainings inside the window: more than one where a single one is too short for the counter.
