@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from greenai_utils import figures_published, paths, published_data
 from greenai_utils.anova import RESIDUAL
+from greenai_utils.claim_tables import verdicts_table
 from greenai_utils.drawing import MARKERS, PALETTE, WIDTH
 from greenai_utils.errors import InputError
 from greenai_utils.figures_claims import claims_figure, defects_figure
@@ -87,7 +88,14 @@ def figure_note(data: StudyData, name: str) -> str:
     if name in PUBLISHED_FIGURES:
         return PUBLISHED_NOTE
     if name in CLAIM_FIGURES:
-        return f"Authors' data: {PUBLISHED_NOTE[0].lower()}{PUBLISHED_NOTE[1:]}\nThis profile: {source_note(data)}"
+        shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
+        others = [
+            f"{row.evidence.capitalize()}: energy {'ESTIMATED' if row.source == 'estimate' else 'read from a counter'} "
+            f"({row.source}); boundary: {row.boundary}."
+            for row in shipped.itertuples()
+        ]
+        authors = f"Authors' data: {PUBLISHED_NOTE[0].lower()}{PUBLISHED_NOTE[1:]}"
+        return "\n".join([authors, f"This profile: {source_note(data)}", *others])
     return source_note(data)
 
 

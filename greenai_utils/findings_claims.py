@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from greenai_utils.claim_tables import claims_table, recorded_profiles, verdicts_table
+from greenai_utils.claim_tables import claims_table, verdicts_table
 from greenai_utils.claims import CLAIMS, DEFECTS, NOT_TESTABLE, VERDICTS, Claim
 from greenai_utils.study_data import StudyData
 
@@ -26,12 +26,16 @@ def evidence(data: StudyData) -> str:
         else f"- **the authors' data**: {len(data.published.tuning):,} trials and {len(data.published.layers):,} "
         "trainings; their joules were sampled through nvidia-smi.",
     ]
-    shipped = recorded_profiles(data.profile.name)
+    shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
+    names = [
+        f"`{row.evidence.removeprefix('recorded ')}`, whose joules are "
+        + ("an estimate" if row.source == "estimate" else f"read from a counter (`{row.source}`)")
+        for row in shipped.itertuples()
+    ]
     lines.append(
-        f"- **recorded measurements** that ship with the repository: {', '.join(shipped)}."
-        if shipped
-        else "- **recorded measurements** that ship with the repository: none besides this profile, so that nothing is "
-        "judged on them."
+        "- **recorded elsewhere**, profiles that ship with the repository: "
+        + ("; ".join(names) if names else "none besides this one, so that nothing is judged on them")
+        + "."
     )
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from filelock import FileLock, Timeout
 
 from greenai_utils import paths
+from greenai_utils.claim_tables import SHIPPED, recorded_profiles
 from greenai_utils.errors import InputError
 from greenai_utils.figures import FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
 from greenai_utils.notebooks import execute, notebook_names
@@ -22,6 +23,8 @@ from greenai_utils.tables import PUBLISHED_TABLES, TABLES, build_table, write_ta
 JOULES_PER_KWH = 3.6e6
 ON_PUBLISHED_DATA = ("04-published-data", "06-claims")
 """The notebooks that read the authors' data."""
+ON_SHIPPED_RECORDS = "06-claims"
+"""The notebook that reads the records of other profiles, those that ship."""
 
 
 def reproduce(name: str) -> str:
@@ -85,8 +88,10 @@ def execute_notebooks(profile: Profile) -> str:
     executed = 0
     for position, notebook in enumerate(names, start=1):
         print(f"notebook {position} of {len(names)}: {notebook}", file=sys.stderr, flush=True)
-        published = local_files() if notebook in ON_PUBLISHED_DATA else []
-        executed += execute(profile.name, notebook, [*inputs, *published])
+        own = [*inputs, *(local_files() if notebook in ON_PUBLISHED_DATA else [])]
+        if notebook == ON_SHIPPED_RECORDS:
+            own += [SHIPPED / name / "records" for name in recorded_profiles(profile.name)]
+        executed += execute(profile.name, notebook, own)
     return f"{executed} of {len(names)} executed now, the others unchanged"
 
 
