@@ -3,6 +3,7 @@
 # PROFILE        the size of the studies: notebooks/profiles/*.yaml
 # PYTHON         the interpreter that makes .venv, read only then: make setup PYTHON=python3.12
 # TORCH_BACKEND  uv's --torch-backend (cpu, cu128, ...), kept with .venv until another is named: make setup TORCH_BACKEND=cpu
+# BENCHMARK      another module of benchmarks/ to run: make bench BENCHMARK=metering
 # ARGS           more words for the command behind a target: make test ARGS="tests/test_setup.py -x"
 
 PROFILE ?= quick
@@ -12,7 +13,6 @@ ARGS ?=
 PY := .venv/bin/python
 UV := .venv/bin/uv
 STAMP := .venv/.installed
-BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))
 ifeq ($(origin TORCH_BACKEND),undefined)
 TORCH_BACKEND := $(shell sed -n 2p $(STAMP) 2>/dev/null)
 endif
@@ -46,8 +46,8 @@ verify: setup  ## Check records, tables and figures of a profile against each ot
 doctor: setup  ## What this machine can measure, what it cannot, and what to do about it
 	$(PY) -m greenai_utils doctor $(ARGS)
 
-bench: setup  ## Speed, as ratios (BENCHMARKS=metering: one of them)
-	@for name in $(sort $(BENCHMARKS)); do echo "benchmarks.$$name"; $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
+bench: setup  ## Speed of training, as ratios, into data/bench/bench.csv (BENCHMARK=metering: that of something else)
+	$(PY) -m benchmarks$(addprefix .,$(BENCHMARK)) $(ARGS)
 
 test: setup  ## Run the tests
 	$(PY) -m pytest $(ARGS)

@@ -1,6 +1,6 @@
 """What a meter costs: the time of a one-second workload inside a window, over its time without one.
 
-Run `python benchmarks/metering.py`. Both are timed in turn, so that a drift of the machine meets both alike, and which
+Run `python -m benchmarks.metering`. Both are timed in turn, so that a drift of the machine meets both alike, and which
 of the two goes first changes from pair to pair. The ratio of every pair is taken, and the median of the ratios printed
 with the half of them that lies around it. The package promises at most 1.01.
 """

@@ -1,6 +1,6 @@
 """What a proposal costs, by strategy, once 64 trials have been told.
 
-    python benchmarks/proposing.py
+    python -m benchmarks.proposing
 
 Processor time, which other work on the machine stretches less than wall time. The aim is under 50 ms for every
 strategy.

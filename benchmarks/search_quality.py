@@ -1,6 +1,6 @@
 """How near strategies get to known optima, compared with random search over many seeds.
 
-    python benchmarks/search_quality.py
+    python -m benchmarks.search_quality
 
 Searches are paired by seed: one-sided Wilcoxon tests that a strategy loses less than random search, with Holm's
 correction over all strategies and problems.

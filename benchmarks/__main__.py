@@ -1,0 +1,213 @@
+"""What the training engine saves: the time of a plain loop over that of the engine, as a ratio per trial.
+
+    python -m benchmarks [--repeats 5] [--only dense_poly]
+
+Baselines are `dataloader`, what a user would write with torchvision, and `published`, the authors' loop over batches
+made beforehand; both compute in float32 on torch's default threads. They and the engine take turns in one process and
+train the same network on the same images for the same number of steps. A speed is printed only once the accuracies
+agree. On a CPU the ratio is of seconds, on a GPU of joules. The table is also written to data/bench/bench.csv.
+"""
+
+import argparse
+import csv
+import io
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from benchmarks.plain import fit_with_dataloader
+from greenai_utils import paths
+from greenai_utils.datasets import Dataset, Split, load
+from greenai_utils.energy import open_meter, synchronise
+from greenai_utils.engine import DEFAULT_ENGINE
+from greenai_utils.files import write_text
+from greenai_utils.loops import fit_stacked
+from greenai_utils.machine import cpu_model
+from greenai_utils.models import training_flops
+from greenai_utils.networks import NetworkSpec
+from greenai_utils.training import accuracy, fit, make_network
+from greenai_utils.trials import Hyperparameters, Precision, Protocol, Trial
+
+COLUMNS = ("case", "baseline", "ratio", "ratio_min", "ratio_max", "device")
+ENGINE = "engine"
+AUTHORS = Protocol(reshuffle=False, stay_on_device=False)
+"""The faults of the published protocol that lie in its loop; others change what is trained on or how it is judged."""
+TOLERANCE = 0.01
+"""Mean accuracies may differ by this and three standard errors."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained.
+
+    Attributes:
+        network: Its kind.
+        dataset: A name that `datasets.load` knows.
+        precision: That of the engine; the baselines compute in float32.
+        members: Trials that the engine trains at once.
+        images: So many training images; 0 takes all.
+        epochs: Enough for an accuracy that tells a training from a broken one.
+        batch_size: As in the studies of that data set.
+    """
+
+    network: str
+    dataset: str
+    precision: Precision = "float32"
+    members: int = 1
+    images: int = 0
+    epochs: int = 1
+    batch_size: int = 512
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        ending = {"float32": "float32", "bfloat16": "bf16"}[self.precision]
+        return f"{self.network}-{self.dataset}-{ending if self.members == 1 else f'population{self.members}'}"
+
+
+CASES = (
+    Case("dense_poly", "fashion_mnist", images=10_240, epochs=5),
+    Case("dense_poly", "fashion_mnist", "bfloat16", images=10_240, epochs=5),
+    Case("simple_cnn", "fashion_mnist", images=10_240, epochs=2),
+    Case("simple_cnn", "cifar10", "bfloat16", images=5_120, epochs=2),
+    Case("dense_poly", "digits", members=64, epochs=10, batch_size=64),
+    Case("simple_cnn", "digits", members=16, epochs=10, batch_size=64),
+)
+CUDA_CASES = (
+    Case("simple_cnn", "fashion_mnist"),
+    Case("simple_cnn", "fashion_mnist", "bfloat16"),
+    Case("simple_cnn", "fashion_mnist", members=64),
+)
+
+
+def main() -> None:
+    """Run the cases, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="of every case; a ratio is a median over them")
+    parser.add_argument("--only", default="", help="cases with this in their names")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{cpu_model()}, {torch.get_num_threads()} cores"
+    rows = []
+    print(f"{'case':<40}{'baseline':<12}{'ratio':>8}{'from':>8}{'to':>8}", flush=True)
+    for case in CUDA_CASES if device.type == "cuda" else CASES:
+        if options.only not in case.name:
+            continue
+        costs, flops = run_case(case, device, options.repeats)
+        for baseline in [label for label in costs if label != ENGINE]:
+            ratios = [slow / fast for slow, fast in zip(costs[baseline], costs[ENGINE], strict=True)]
+            low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+            print(f"{case.name:<40}{baseline:<12}{middle:>8.2f}{low:>8.2f}{high:>8.2f}", flush=True)
+            rows.append((case.name, baseline, f"{middle:.3f}", f"{low:.3f}", f"{high:.3f}", name))
+        print(f"    {flops / 1e9:.0f} GFLOP/s, a large product {product_flops(case.precision, device) / 1e9:.0f}")
+    if not options.only:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([COLUMNS, *rows])
+        write_text(paths.output_root() / "data" / "bench" / "bench.csv", text.getvalue())
+
+
+def run_case(case: Case, device: torch.device, repeats: int) -> tuple[dict[str, list[float]], float]:
+    """Cost per trial of every contender in every repeat, in seconds or joules, and the engine's FLOP/s.
+
+    The script ends with an error if accuracies disagree.
+    """
+    dataset = load(case.dataset).to(device)
+    split = dataset.train
+    if case.images:
+        split = Split(split.images[: case.images], split.labels[: case.images])
+    trial = Trial(
+        case.dataset,
+        NetworkSpec(case.network),  # type: ignore[arg-type]
+        Hyperparameters(1e-3),
+        epochs=case.epochs,
+        batch_size=case.batch_size,
+    )
+    contenders: dict[str, Callable[[int], list[float]]] = {
+        "dataloader": lambda seed: _alone("dataloader", replace(trial, seed=seed), dataset, split, costs),
+        "published": lambda seed: _alone(
+            "published", replace(trial, seed=seed, protocol=AUTHORS), dataset, split, costs
+        ),
+        ENGINE: lambda seed: _engine(
+            [replace(trial, seed=seed + 100 * k, precision=case.precision) for k in range(case.members)],
+            dataset,
+            split,
+            costs,
+        ),
+    }
+    costs: dict[str, list[float]] = {label: [] for label in contenders}
+    accuracies: dict[str, list[float]] = {label: [] for label in contenders}
+    labels = list(contenders)
+    for repeat in range(repeats + 1):
+        for label in labels[repeat % 3 :] + labels[: repeat % 3]:
+            accuracies[label] += contenders[label](repeat)
+    # The first turn warms up.
+    costs = {label: values[1:] for label, values in costs.items()}
+    for label in labels[:2]:
+        _check_accuracy(case, label, accuracies[label], accuracies[ENGINE])
+    per_image = training_flops(make_network(trial, dataset), dataset.input_shape)
+    done = per_image * len(split.labels) * case.epochs
+    return costs, done / min(costs[ENGINE])
+
+
+def product_flops(precision: Precision, device: torch.device, size: int = 2048) -> float:
+    """FLOP/s of a large matrix product as `torch.mm` computes it."""
+    matrix = torch.rand(size, size, device=device, dtype=getattr(torch, precision))
+    best = float("inf")
+    for _ in range(5):
+        synchronise()
+        begun = time.perf_counter()
+        matrix @ matrix
+        synchronise()
+        best = min(best, time.perf_counter() - begun)
+    return 2 * size**3 / best
+
+
+def _cost(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds on a CPU, joules on a GPU."""
+    if device.type == "cuda":
+        _, reading, _ = open_meter("nvml").measure(run)
+        if reading.gross_j is None:
+            sys.exit("The window was too short for the counter of the GPU.")
+        return reading.gross_j
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def _alone(label: str, trial: Trial, dataset: Dataset, split: Split, costs: dict[str, list[float]]) -> list[float]:
+    device = split.images.device
+    model = make_network(trial, dataset)
+    on_host = Split(split.images.cpu(), split.labels.cpu())
+
+    def run() -> None:
+        if label == "dataloader":
+            fit_with_dataloader(model, trial, on_host, device)
+        else:
+            fit(model, trial, split)
+
+    costs[label].append(_cost(run, device))
+    return [accuracy(model, dataset.test, trial)]
+
+
+def _engine(trials: Sequence[Trial], dataset: Dataset, split: Split, costs: dict[str, list[float]]) -> list[float]:
+    networks = [make_network(trial, dataset) for trial in trials]
+    seconds = _cost(lambda: fit_stacked(networks, trials, split, DEFAULT_ENGINE), split.images.device)
+    costs[ENGINE].append(seconds / len(trials))
+    return [accuracy(network, dataset.test, trial) for network, trial in zip(networks, trials, strict=True)]
+
+
+def _check_accuracy(case: Case, label: str, baseline: Sequence[float], engine: Sequence[float]) -> None:
+    difference = statistics.mean(engine) - statistics.mean(baseline)
+    squares = sum(statistics.variance(values) * (len(values) - 1) for values in (baseline, engine))
+    variance = squares / (len(baseline) + len(engine) - 2)
+    if abs(difference) > TOLERANCE + 3 * (variance * (1 / len(baseline) + 1 / len(engine))) ** 0.5:
+        sys.exit(f"{case.name}: the engine's accuracy differs from that of {label} by {difference:+.3f}; no speed.")
+
+
+if __name__ == "__main__":
+    main()

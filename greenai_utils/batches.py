@@ -1,0 +1,64 @@
+"""From a split in uint8 to batches of floating-point images: on the device, in an order drawn from the trial's seed."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from greenai_utils.datasets import Dataset, Split
+from greenai_utils.trials import Trial
+
+CHUNK_BYTES = 2 * 2**20
+"""Images are gathered and converted this much at a time: one call for many steps of a small data set, no second copy of
+a large one, and on a CPU mostly in its cache."""
+
+
+def to_input(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Images in uint8 as the networks take them: numbers in [0, 1], which is torchvision's ToTensor."""
+    return images.to(dtype).div_(255.0)
+
+
+def training_split(trial: Trial, dataset: Dataset) -> Split:
+    """The images that a trial learns from: the training split, with the validation split where it is not held out."""
+    if trial.protocol.hold_out_validation:
+        return dataset.train
+    return Split(
+        torch.cat([dataset.train.images, dataset.validation.images]),
+        torch.cat([dataset.train.labels, dataset.validation.labels]),
+    )
+
+
+def order_generator(trial: Trial) -> torch.Generator:
+    """What the orders of a trial's images are drawn from; on the CPU, so that every device gets the same orders."""
+    return torch.Generator().manual_seed(trial.generator_seed)
+
+
+def draw_orders(generators: Sequence[torch.Generator], split: Split) -> Tensor:
+    """An order of the images from each of K generators: shape (K, N), on the split's device."""
+    orders = [torch.randperm(len(split.labels), generator=generator) for generator in generators]
+    return torch.stack(orders).to(split.labels.device, non_blocking=True)
+
+
+def iterate(split: Split, orders: Tensor, batch_size: int, precision: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch of K trainings, each in its own order.
+
+    Args:
+        split: N images.
+        orders: Shape (K, N).
+        batch_size: B; the last batch may be smaller.
+        precision: The type of the images.
+
+    Yields:
+        Images (K, B, C H W) and labels (K, B).
+    """
+    flat = split.images.flatten(1)
+    members = len(orders)
+    bytes_per_batch = members * batch_size * flat.shape[1] * max(4, precision.itemsize)
+    chunk = max(1, CHUNK_BYTES // bytes_per_batch) * batch_size
+    for part in orders.split(chunk, 1):
+        chosen = part.reshape(-1)
+        # uint8 becomes float32 in vector registers, but bfloat16 number by number.
+        exact = torch.float32 if precision == torch.bfloat16 else precision
+        images = to_input(flat.index_select(0, chosen), exact).to(precision).view(members, -1, flat.shape[1])
+        labels = split.labels.index_select(0, chosen).view(members, -1)
+        yield from zip(images.split(batch_size, 1), labels.split(batch_size, 1), strict=True)

@@ -1,0 +1,214 @@
+"""The training loops: networks stacked and trained together, or one module as torch runs it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from greenai_utils.adam import Adam, make_adam
+from greenai_utils.batches import draw_orders, iterate, order_generator
+from greenai_utils.datasets import Split
+from greenai_utils.engine import Engine
+from greenai_utils.stacked import StackedNetwork
+from greenai_utils.trials import Trial
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a training went.
+
+    Attributes:
+        steps: Optimiser steps done.
+        loss: Mean cross-entropy over the last epoch; NaN if the training diverged.
+    """
+
+    steps: int
+    loss: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss of an epoch was not finite; training stopped there."""
+        return math.isnan(self.loss)
+
+
+def fit_stacked(networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine) -> list[Fit]:
+    """Train K networks together in place; nothing is read back from the device inside an epoch.
+
+    A network whose loss over an epoch is not finite is left as that epoch left it, and the others go on without it.
+
+    Args:
+        networks: Of one architecture, on the device of `split`, each in its initial state.
+        trials: What to train, alike but for seeds and hyperparameters.
+        split: Images to learn from.
+        engine: How to train.
+    """
+    trial = trials[0]
+    stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
+    with engine.limit_threads(stack.training_flops * trial.batch_size):
+        return _fit_stack(stack, networks, trials, split, engine)
+
+
+def _fit_stack(
+    stack: StackedNetwork, networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine
+) -> list[Fit]:
+    trial = trials[0]
+    per_epoch = math.ceil(len(split.labels) / trial.batch_size)
+    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
+    adam = make_adam([one.hyperparameters for one in trials], trial.protocol.apply_beta2, stack.parameters, int(last))
+    step = _Step(stack, adam, engine.cuda_graphs)
+    generators = [order_generator(one) for one in trials]
+    orders = draw_orders(generators, split)
+    fits = [Fit(0, math.nan)] * len(trials)
+    active = list(range(len(trials)))
+    steps = 0
+    while active and steps < last:
+        if steps and trial.protocol.reshuffle:
+            orders = draw_orders([generators[index] for index in active], split)
+        total = stack.parameters.new_zeros(len(active))
+        before = steps
+        for images, labels in iterate(split, orders, trial.batch_size, stack.precision):
+            total += step(images, labels)
+            steps += 1
+            if steps == last:
+                break
+        losses = (total / (steps - before)).tolist()
+        going = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
+        for row, loss in enumerate(losses):
+            fits[active[row]] = Fit(steps, loss if row in going else math.nan)
+        if len(going) < len(active):
+            for row in set(range(len(active))) - set(going):
+                stack.write(row, networks[active[row]])
+            stack.select(going)
+            adam.select(going, stack.parameters)
+            step = _Step(stack, adam, engine.cuda_graphs)
+            orders = orders[going]
+            active = [active[row] for row in going]
+    for row, index in enumerate(active):
+        stack.write(row, networks[index])
+    return fits
+
+
+class _Step:
+    """One step of all networks; on a GPU, if asked for, recorded as a CUDA graph and replayed.
+
+    Args:
+        stack: The networks.
+        adam: Their optimiser.
+        record: Whether to record a graph. The first steps with full batches are made one kernel at a time: libraries
+            choose their kernels and workspaces in them, which must not happen while a graph is recorded.
+    """
+
+    WARM_UP = 3
+
+    def __init__(self, stack: StackedNetwork, adam: Adam, record: bool) -> None:
+        self._stack, self._adam = stack, adam
+        self._record = record and stack.parameters.is_cuda
+        self._made = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Make a step with images (K, B, C H W) and labels (K, B); the mean losses (K,) hold until the next step."""
+        if not self._made:
+            self._shape = images.shape
+        self._made += 1
+        if not self._record or images.shape != self._shape or self._made <= self.WARM_UP:
+            return self._make(images, labels, self._adam.advance())
+        if self._graph is None:
+            self._inputs = [images.clone(), labels.clone(), self._adam.advance().clone()]
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._losses = self._make(*self._inputs)
+        else:
+            for static, value in zip(self._inputs, (images, labels, self._adam.advance()), strict=True):
+                static.copy_(value)
+            self._stack.batches += 1
+        self._graph.replay()
+        return self._losses
+
+    def _make(self, images: Tensor, labels: Tensor, coefficients: Tensor) -> Tensor:
+        losses = self._stack.compute_gradients(images, labels)
+        self._adam.step(self._stack.gradients, coefficients)
+        return losses
+
+
+def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> Fit:
+    """Train a network in place as torch runs its modules.
+
+    Where the protocol does not stay on the device this is the published loop: batches are made on the host, copied one
+    by one, and the loss of every step is read back.
+
+    Args:
+        model: On the device of `split`, in its initial state.
+        trial: What to train.
+        split: Images to learn from.
+        engine: How to train.
+    """
+    settings, stay = trial.hyperparameters, trial.protocol.stay_on_device
+    device = split.images.device
+    optimiser = torch.optim.Adam(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2 if trial.protocol.apply_beta2 else 0.999),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=stay,
+    )
+    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile and stay else model
+    source = split if stay else split.to("cpu")
+    generator = order_generator(trial)
+    dtype = next(model.parameters()).dtype
+    fixed = None if trial.protocol.reshuffle else list(_batches(source, trial, generator, dtype, engine))
+    model.train()
+    steps, mean = 0, math.nan
+    for _ in range(trial.epochs):
+        losses: list[Tensor | float] = []
+        for images, labels in fixed or _batches(source, trial, generator, dtype, engine):
+            loss = compute_loss(forward, images.to(device), labels.to(device), trial)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach() if stay else loss.item())
+            steps += 1
+            if steps == trial.max_steps:
+                break
+        mean = float(torch.stack([torch.as_tensor(one) for one in losses]).mean())
+        if not math.isfinite(mean):
+            return Fit(steps, math.nan)
+        if steps == trial.max_steps:
+            break
+    return Fit(steps, mean)
+
+
+def compute_loss(model: Callable[..., Tensor], images: Tensor, labels: Tensor, trial: Trial) -> Tensor:
+    """Mean cross-entropy of a module, at the trial's precision."""
+    with autocast(trial, images.device):
+        return F.cross_entropy(model(images), labels)
+
+
+def autocast(trial: Trial, device: torch.device) -> torch.autocast:
+    """Lets torch's modules compute at the trial's precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=trial.precision == "bfloat16")
+
+
+def precision_of(trial: Trial, network: nn.Module) -> torch.dtype:
+    """The type that a trial's network computes in."""
+    return torch.bfloat16 if trial.precision == "bfloat16" else next(network.parameters()).dtype
+
+
+def image_shape(split: Split) -> tuple[int, int, int]:
+    """Channels, height and width of the images."""
+    channels, height, width = split.images.shape[1:]
+    return channels, height, width
+
+
+def _batches(
+    source: Split, trial: Trial, generator: torch.Generator, dtype: torch.dtype, engine: Engine
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch of one module: images (B, C, H, W) and labels (B,)."""
+    orders = draw_orders([generator], source)
+    layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+    for images, labels in iterate(source, orders, trial.batch_size, dtype):
+        yield images[0].unflatten(1, image_shape(source)).contiguous(memory_format=layout), labels[0]
