@@ -146,10 +146,10 @@ def _energy_lines(profile: Profile, new: Iterable[Record], records: Iterable[Rec
 
 
 def _joules_by_source(records: Iterable[Record]) -> dict[str, float]:
-    """Gross joules of training, evaluating and proposing, never summed over different sources."""
+    """Gross joules of training, evaluating, proposing and of tasks, never summed over different sources."""
     joules: dict[str, float] = defaultdict(float)
     for record in records:
-        for window in ("training", "evaluation", "tuner"):
+        for window in ("training", "evaluation", "tuner", "spent"):
             reading = record.get(window)
             if reading and reading["gross_j"] is not None:  # none for a window too short for its counter
                 repeats = record["repeats"] if window == "training" else 1

@@ -14,10 +14,14 @@ from greenai_utils.records import Record
 from greenai_utils.search import Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
 from greenai_utils.spaces import get_space
+from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
 METER, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "tuning", "protocols", "layers", "ladders"
 STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, LADDERS)
+AS_MODULES = (PROTOCOLS, LAYERS)
+"""Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
+no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,9 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
     LADDERS: plan_ladders,
 }
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
+
+TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {}
+"""The plans of the studies that measure something other than trainings."""
 
 
 def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:

@@ -1,4 +1,4 @@
-"""The append-only store of trials: JSON Lines that survive a kill, a full disk and several writers."""
+"""The append-only store of trials and tasks: JSON Lines that survive a kill, a full disk and several writers."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from greenai_utils.errors import InputError
+from greenai_utils.tasks import Task
 from greenai_utils.trials import Trial, canonical
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ class CorruptRecordsError(ValueError):
 
 
 class Store:
-    """The records of a profile: a folder with one `<study>.jsonl` for each study, one trial a line.
+    """The records of a profile: a folder with one `<study>.jsonl` for each study, one trial or task a line.
 
-    A record is a dictionary with `key`, `study`, `trial` (see `Trial.as_record`) and whatever was observed. A key is
-    recorded once in the whole folder. Several processes may append to one folder: a lock in it orders them.
+    A record is a dictionary with `key`, `study`, `trial` or `task` (see their `as_record`) and whatever was observed.
+    A key is recorded once in the whole folder. Several processes may append to one folder: a lock in it orders them.
 
     Args:
         folder: Made at the first append.
@@ -81,13 +82,13 @@ class Store:
                 self._records[record["key"]] = record
             self._read_to[file] = (offset + len(whole), line)
 
-    def append(self, study: str, trial: Trial, observed: Record) -> bool:
+    def append(self, study: str, subject: Trial | Task, observed: Record) -> bool:
         """Write one record, whole or not at all, and have the disk confirm it.
 
         Args:
             study: Names the file.
-            trial: What was trained.
-            observed: What to keep of it, beside `key`, `study` and `trial`; JSON without NaN.
+            subject: What was trained or measured.
+            observed: What to keep of it, beside `key`, `study` and `trial` or `task`; JSON without NaN.
 
         Returns:
             False if another writer has recorded the same key meanwhile; nothing is written then.
@@ -97,15 +98,23 @@ class Store:
             OSError: The disk is full or failing; the file is as it was before.
             CorruptRecordsError: See `refresh`.
         """
-        return self.append_together(study, [(trial, observed)])
+        return self.append_together(study, [(subject, observed)])
 
-    def append_together(self, study: str, trials: Sequence[tuple[Trial, Record]]) -> bool:
-        """Write the records of trials that were trained together, all of them or none; see `append`.
+    def append_together(self, study: str, subjects: Sequence[tuple[Trial | Task, Record]]) -> bool:
+        """Write the records of what was trained or measured together, all of them or none; see `append`.
 
         Returns:
             False if another writer has recorded one of the keys meanwhile; nothing is written then.
         """
-        records = [{"key": trial.key, "study": study, "trial": trial.as_record(), **seen} for trial, seen in trials]
+        records = [
+            {
+                "key": subject.key,
+                "study": study,
+                "task" if isinstance(subject, Task) else "trial": subject.as_record(),
+                **seen,
+            }
+            for subject, seen in subjects
+        ]
         data = "".join(canonical(record) + "\n" for record in records).encode()
         check_writable(self.folder)
         with FileLock(self.folder / ".lock"):
@@ -144,14 +153,22 @@ def _parse(text: bytes, file: Path, line: int) -> Record:
         record = json.loads(text)
     except ValueError as error:
         raise CorruptRecordsError(file, line, f"no JSON ({error})") from error
-    if not isinstance(record, dict) or not {"key", "study", "trial"} <= record.keys():
-        raise CorruptRecordsError(file, line, "no record with key, study and trial")
+    if (
+        not isinstance(record, dict)
+        or not {"key", "study"} <= record.keys()
+        or ("trial" in record) == ("task" in record)
+    ):
+        raise CorruptRecordsError(file, line, "no record with key, study and either trial or task")
     try:
-        key = Trial.from_record(record["trial"]).key
-    except InputError as error:
-        raise CorruptRecordsError(file, line, f"a trial that is none ({error})") from error
-    if key != record["key"]:
-        raise CorruptRecordsError(file, line, f"the key {record['key']} for a trial whose key is {key}")
+        subject: Trial | Task
+        if "trial" in record:
+            subject = Trial.from_record(record["trial"])
+        else:
+            subject = Task.from_record(record["study"], record["task"])
+    except (InputError, TypeError, ValueError) as error:
+        raise CorruptRecordsError(file, line, f"a trial or task that is none ({error})") from error
+    if subject.key != record["key"]:
+        raise CorruptRecordsError(file, line, f"the key {record['key']} for what is keyed {subject.key}")
     return record
 
 

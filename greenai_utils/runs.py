@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.plans import PLANS, STUDIES, TUNING, make_planned_strategy, plan_searches
+from greenai_utils.plans import PLANS, STUDIES, TASKS, TUNING, make_planned_strategy, plan_searches
 from greenai_utils.records import Store
 from greenai_utils.settings import Profile
 
@@ -27,7 +27,7 @@ class TrainingError(RuntimeError):
 
 
 def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]:
-    """How many trials of a study are not recorded yet, and how many it needs.
+    """How many trials or tasks of a study are not recorded yet, and how many it needs.
 
     Raises:
         InputError: The study is unknown.
@@ -41,10 +41,13 @@ def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]
         needed = [make_planned_strategy(profile, search).planned_trials for search in searches]
         missing = sum(n - recorded.get(search.identity, 0) for n, search in zip(needed, searches, strict=True))
         return missing, sum(needed)
-    if study not in PLANS:
+    if study in PLANS:
+        keys = [step.trial.key for step in PLANS[study](profile)]
+    elif study in TASKS:
+        keys = [task.key for task in TASKS[study](profile)]
+    else:
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
-    steps = PLANS[study](profile)
-    return sum(step.trial.key not in store for step in steps), len(steps)
+    return sum(key not in store for key in keys), len(keys)
 
 
 def record_missing(profile: Profile, studies: Sequence[str] = STUDIES) -> str:

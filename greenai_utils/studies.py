@@ -1,23 +1,19 @@
 """Run what the studies of a profile still lack, under one meter, and record it."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
-import torch
 
 from greenai_utils import paths
-from greenai_utils.datasets import Dataset, load
-from greenai_utils.energy import EnergyMeter, open_meter
+from greenai_utils.energy import open_meter
+from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
-from greenai_utils.files import write_text
-from greenai_utils.machine import machine_description
 from greenai_utils.plans import (
+    AS_MODULES,
     PLANS,
     STUDIES,
+    TASKS,
     TUNING,
     PlannedSearch,
     Step,
@@ -25,17 +21,19 @@ from greenai_utils.plans import (
     make_trial,
     plan_searches,
 )
-from greenai_utils.records import Record, Store, check_writable
+from greenai_utils.records import Record, Store
 from greenai_utils.search import Strategy, Told
 from greenai_utils.settings import Profile
+from greenai_utils.tasks import Task
 from greenai_utils.training import Outcome, train
-from greenai_utils.trials import Trial, canonical
+from greenai_utils.workbench import Workbench
 
 Progress = Callable[[str, int, int], None]
 """Told the study, how many of its trials are recorded, and how many it needs."""
 
-STEADY = 0.05
-"""Power counts as steady when two trainings in a row differ by less than this share."""
+MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
+"""How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
+reading over all of it."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ class Search:
 class Session:
     """Runs the studies of a profile on this machine and records them.
 
-    The meter is opened, idle power measured and the machine warmed up when the first missing trial needs it; a session
-    that finds everything recorded never does.
+    A session that finds everything recorded never opens a meter.
 
     Args:
         profile: What to run.
@@ -70,12 +67,9 @@ class Session:
     def __init__(self, profile: Profile, progress: Progress | None = None, device: str | None = None) -> None:
         self.profile = profile
         self.store = Store(paths.records_folder(profile.name))
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.workbench = Workbench(profile, device)
         self._progress = progress or (lambda study, done, total: None)
-        self._meter: EnergyMeter | None = None
-        self._machine = ""
         self._tuner_meter = open_meter("estimate", profile.meter.watts_per_core)
-        self._datasets: dict[tuple[str, int | None], Dataset] = {}
 
     def run(self, study: str) -> Tally:
         """Train what a study still lacks.
@@ -88,6 +82,8 @@ class Session:
         """
         if study in PLANS:
             return self._run_steps(study, PLANS[study](self.profile))
+        if study in TASKS:
+            return self._run_tasks(study, TASKS[study](self.profile))
         if study == TUNING:
             return self._run_searches()
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
@@ -99,6 +95,18 @@ class Session:
         for count, step in enumerate(missing, start=1):
             self._train(study, step)
             self._progress(study, found + count, len(steps))
+        return Tally(len(missing), found)
+
+    def _run_tasks(self, study: str, tasks: list[Task]) -> Tally:
+        missing = [task for task in tasks if task.key not in self.store]
+        found = len(tasks) - len(missing)
+        self._progress(study, found, len(tasks))
+        for count, task in enumerate(missing, start=1):
+            with self.workbench.meter.window(study) as window:
+                observed = MEASURES[study](task, self.workbench)
+            whole = {"spent": window.reading.as_record(), **self.workbench.provenance()}
+            self.store.append(study, task, {**observed, **whole})
+            self._progress(study, found + count, len(tasks))
         return Tally(len(missing), found)
 
     def _run_searches(self) -> Tally:
@@ -166,8 +174,8 @@ class Session:
             search.done += 1
 
     def _train(self, study: str, step: Step) -> Record:
-        meter = self._ready(step.trial)
-        outcome = train(step.trial, self._dataset(step.trial), meter, self.device)
+        bench, engine = self.workbench, Engine(stacked=study not in AS_MODULES)
+        outcome = train(step.trial, bench.dataset(step.trial), bench.meter, bench.device, engine)
         self.store.append(study, step.trial, {**step.place, **self._observed(outcome)})
         return self.store[step.trial.key]
 
@@ -182,88 +190,9 @@ class Session:
             "training": outcome.training.as_record(),
             "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
             "repeats": outcome.repeats,
-            "machine": self._machine,
-            "device": self.device,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "stacked": outcome.stacked,
+            **self.workbench.provenance(),
         }
-
-    def _dataset(self, trial: Trial) -> Dataset:
-        name = (trial.dataset, trial.side)
-        if name not in self._datasets:
-            self._datasets[name] = load(*name).to(self.device)
-        return self._datasets[name]
-
-    def _ready(self, trial: Trial) -> EnergyMeter:
-        """The session's meter; at first use the machine is identified, its idle power measured, and warmed up."""
-        if self._meter is None:
-            if self.profile.recorded:
-                raise InputError(
-                    f"the records of profile {self.profile.name} ship complete and are only read",
-                    f"no record of trial {trial.key}",
-                    "restore its records with git, or run a profile of your own",
-                )
-            check_writable(self.store.folder)
-            torch.set_num_threads(self.profile.threads)
-            meter = open_meter(self.profile.meter.name, self.profile.meter.watts_per_core)
-            if meter.source == "none":
-                raise InputError(
-                    "a study counts joules", "the meter 'none'", "choose auto or estimate as the profile's meter"
-                )
-            description = machine_description() | {"source": meter.source, "boundary": meter.boundary}
-            if meter.source == "estimate":
-                description["watts_per_core"] = self.profile.meter.watts_per_core
-            self._machine = identify(self.profile, description)
-            if meter.source != "estimate":
-                meter.measure_idle(self.profile.meter.idle_s)
-            self._warm_up(trial, meter)
-            self._meter = meter
-        return self._meter
-
-    def _warm_up(self, trial: Trial, meter: EnergyMeter) -> None:
-        """Train a trial, unrecorded, until its power is steady or the profile's time for that is over."""
-        spent_s, before_w = 0.0, float("inf")
-        while spent_s < self.profile.meter.warmup_s:
-            reading = train(trial, self._dataset(trial), meter, self.device).training
-            spent_s += reading.duration_s
-            if reading.gross_j is None:
-                continue
-            power_w = reading.gross_j / reading.duration_s
-            if abs(power_w - before_w) < STEADY * power_w:
-                return
-            before_w = power_w
-
-
-def identify(profile: Profile, description: Record) -> str:
-    """The identity of this machine and its meter, checked against the one that recorded the profile so far.
-
-    The first machine to record writes `machine.json`.
-
-    Raises:
-        InputError: Another machine, or another meter, recorded this profile.
-    """
-    defining = {
-        name: description.get(name) for name in ("cpu", "logical_cores", "gpus", "source", "boundary", "watts_per_core")
-    }
-    identity = hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]
-    file = paths.machine_file(profile.name)
-    if not file.exists():
-        write_text(file, json.dumps({"id": identity, **description}, indent=2, sort_keys=True) + "\n")
-        return identity
-    recorded = json.loads(file.read_text())
-    if recorded["id"] != identity:
-        differing = [
-            f"{name}: {recorded.get(name)!r} there, {value!r} here"
-            for name, value in defining.items()
-            if recorded.get(name) != value
-        ]
-        raise InputError(
-            f"the records of profile {profile.name} come from one machine and one meter",
-            "another (" + "; ".join(differing) + ")",
-            f"read them here, go on there, or remove {file.parent.name} under data to start anew",
-        )
-    return identity
 
 
 def _cost_j(record: Record) -> float | None:

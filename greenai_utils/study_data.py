@@ -1,6 +1,6 @@
 """A profile and its recorded trials as a table: what every table and figure is computed from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ import pandas as pd
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.plans import Step, plan_ladders, plan_layers, plan_meter, plan_protocols, plan_searches
+from greenai_utils.plans import TASKS, Step, plan_ladders, plan_layers, plan_meter, plan_protocols, plan_searches
 from greenai_utils.published import Unavailable
 from greenai_utils.published_data import PublishedData
 from greenai_utils.records import Record, Store
@@ -26,10 +26,12 @@ class StudyData:
     Attributes:
         profile: The settings.
         trials: One row a recorded trial; see `trials_table`.
+        tasks: The records of the studies that measure something other than trainings.
     """
 
     profile: Profile
     trials: pd.DataFrame
+    tasks: Sequence[Record] = ()
 
     @classmethod
     def read(cls, profile: Profile, folder: Path | None = None) -> Self:
@@ -47,7 +49,9 @@ class StudyData:
             raise InputError(
                 f"profile {profile.name} has records", "none", f"run `make reproduce PROFILE={profile.name}` first"
             )
-        return cls(profile, trials_table(store))
+        trials, tasks = trials_table(store), [record for record in store if "task" in record]
+        _require_one("machine", {*trials["machine"], *(record["machine"] for record in tasks)})
+        return cls(profile, trials, tasks)
 
     @property
     def source(self) -> str:
@@ -74,6 +78,18 @@ class StudyData:
         """The trials of the layer study, with its factors as `linear`, `conv` and `relu`."""
         frame = self._planned(plan_layers(self.profile))
         return frame.assign(linear=frame["linear_layers"], conv=frame["conv_layers"])
+
+    def measured(self, study: str) -> list[Record]:
+        """The records of a study of tasks, in the order of its plan.
+
+        Raises:
+            InputError: There are none.
+        """
+        recorded = {record["key"]: record for record in self.tasks}
+        found = [recorded[task.key] for task in TASKS[study](self.profile) if task.key in recorded]
+        if not found:
+            raise self._lacking(f"the {study}")
+        return found
 
     @cached_property
     def tuning(self) -> pd.DataFrame:
@@ -148,16 +164,20 @@ def trials_table(store: Store) -> pd.DataFrame:
     Raises:
         InputError: The records come from several machines or energy sources, which must not be pooled.
     """
-    frame = pd.DataFrame([_trial_row(record) for record in store])
+    frame = pd.DataFrame([_trial_row(record) for record in store if "trial" in record])
     frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))  # unlike int, with gaps
     for column in ("machine", "source", "boundary"):
-        if len(frame) and frame[column].nunique() > 1:
-            raise InputError(
-                f"the records of a profile share one {column}",
-                ", ".join(map(str, frame[column].unique())),
-                "keep each machine's records in a profile of its own",
-            )
+        _require_one(column, set(frame[column]))
     return frame
+
+
+def _require_one(column: str, values: set[object]) -> None:
+    if len(values) > 1:
+        raise InputError(
+            f"the records of a profile share one {column}",
+            ", ".join(sorted(map(str, values))),
+            "keep each machine's records in a profile of its own",
+        )
 
 
 def _trial_row(record: Record) -> dict[str, object]:
@@ -212,6 +232,7 @@ def _trial_row(record: Record) -> dict[str, object]:
         "duration_s": training["duration_s"],
         "cpu_s": training["cpu_s"],
         "repeats": record["repeats"],
+        "stacked": record.get("stacked", False),
         "evaluation_j": evaluation.get("gross_j"),
         "evaluation_s": evaluation.get("duration_s"),
         "tuner_j": tuner.get("gross_j"),

@@ -37,6 +37,7 @@ class Outcome:
         training: Energy and time of the training alone.
         evaluation: Energy and time of one pass over the test split; None if it diverged.
         repeats: Trainings inside the window: more than one where a single one is too short for the counter.
+        stacked: Whether the network was trained in the engine's stacked form; otherwise as torch runs its modules.
     """
 
     diverged: bool
@@ -48,6 +49,7 @@ class Outcome:
     training: Reading
     evaluation: Reading | None
     repeats: int
+    stacked: bool
 
 
 def train(
@@ -77,6 +79,7 @@ def train(
     torch.set_flush_denormal(trial.flush_denormal)
     model = make_network(trial, dataset)
     initial = {name: value.clone() for name, value in model.state_dict().items()}
+    stacked = is_stacked(model, trial, split, engine)
 
     def once() -> tuple[int, float]:
         model.load_state_dict(initial)
@@ -84,7 +87,7 @@ def train(
 
     (*_, (steps, loss)), reading, repeats = meter.measure(once)
     if math.isnan(loss):
-        return Outcome(True, steps, None, None, None, None, reading, None, repeats)
+        return Outcome(True, steps, None, None, None, None, reading, None, repeats, stacked)
     eval_mode = trial.protocol.evaluate_in_eval_mode
     # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
     in_eval_mode = None if eval_mode else accuracy(model, dataset.test, trial, True, engine)
@@ -93,7 +96,7 @@ def train(
         validation = accuracy(model, dataset.validation, trial, eval_mode, engine)
     with meter.window("evaluation") as window:
         test = accuracy(model, dataset.test, trial, eval_mode, engine)
-    return Outcome(False, steps, loss, validation, test, in_eval_mode, reading, window.reading, repeats)
+    return Outcome(False, steps, loss, validation, test, in_eval_mode, reading, window.reading, repeats, stacked)
 
 
 def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_ENGINE) -> tuple[int, float]:

@@ -74,8 +74,8 @@ def test_cutting_a_torn_line_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
     ("damage", "said"),
     [
         (b"not json\n", "no JSON"),
-        (b"[1, 2]\n", "no record with key, study and trial"),
-        (b'{"key": "0", "study": "tuning", "trial": {"dataset": "digits"}}\n', "a trial that is none"),
+        (b"[1, 2]\n", "no record with key, study and either"),
+        (b'{"key": "0", "study": "tuning", "trial": {"dataset": "digits"}}\n', "a trial or task that is none"),
     ],
 )
 def test_a_corrupt_line_is_named(tmp_path: Path, damage: bytes, said: str) -> None:
@@ -92,7 +92,7 @@ def test_a_corrupt_line_is_named(tmp_path: Path, damage: bytes, said: str) -> No
 def test_a_changed_hyperparameter_does_not_pass_for_the_recorded_trial(tmp_path: Path) -> None:
     file = fill(tmp_path, 1)
     file.write_text(file.read_text().replace('"learning_rate":0.001', '"learning_rate":0.002'))
-    with pytest.raises(CorruptRecordsError, match="for a trial whose key is"):
+    with pytest.raises(CorruptRecordsError, match="for what is keyed"):
         Store(tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_a_second_session_trains_nothing_and_opens_no_meter(unbroken: Path, monk
     before = [file.read_bytes() for file in Store(unbroken).files()]
     session = Session(SMOKE)
     assert [session.run(study).trained for study in STUDIES] == [0] * len(STUDIES)
-    assert session._meter is None
+    assert not session.workbench.opened
     assert record_missing(SMOKE).startswith("0 of ")
     assert [file.read_bytes() for file in Store(unbroken).files()] == before
 

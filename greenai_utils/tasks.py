@@ -1,0 +1,47 @@
+"""What a study measures other than a training: everything that defines the measurement, and the key made of it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from greenai_utils.errors import InputError
+from greenai_utils.trials import canonical
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement that is no trial, such as the attribution of a network's joules to its layers.
+
+    Attributes:
+        study: The study that it belongs to.
+        defining: Everything that defines it, ready for JSON: names, numbers, texts and their lists and dictionaries.
+
+    Raises:
+        InputError: What defines it is nothing, or nothing that JSON can hold.
+    """
+
+    study: str
+    defining: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            canonical(dict(self.defining))
+        except (TypeError, ValueError) as error:
+            raise InputError("a task is defined by what JSON can hold", str(error), "give plain values") from error
+        if not self.defining:
+            raise InputError("a task is defined by something", "nothing", f"say what {self.study} measures")
+
+    @property
+    def key(self) -> str:
+        """The first 20 hexadecimal digits of the SHA-256 of both attributes."""
+        return hashlib.sha256(canonical([self.study, dict(self.defining)]).encode()).hexdigest()[:20]
+
+    def as_record(self) -> dict[str, Any]:
+        """What defines it, ready for JSON."""
+        return dict(self.defining)
+
+    @classmethod
+    def from_record(cls, study: str, record: Mapping[str, Any]) -> Self:
+        """The task of a study that `as_record` wrote."""
+        return cls(study, record)
