@@ -11,6 +11,7 @@ from greenai_utils.tuning_tables import (
     CELLS_TO_RANK,
     main_cell,
     nearest_target,
+    tuning_alone,
     tuning_costs,
     tuning_energy_to_target,
     tuning_pairwise,
@@ -34,7 +35,28 @@ def joules_of_searches(data: StudyData) -> str:
         f"{trials - read} of {trials} trainings ran many at once, so that their joules could not be read one by one. "
         f"They are charged what such a training takes alone, measured on a sample: {100 * share:.0f} % of the joules "
         "below are *imputed* in this way. They make searches comparable; no claim about what moves a training's energy "
-        "rests on them." + ("" if np.isnan(spent) else f" What the machine really spent is {spent:.3g} J.")
+        "rests on them."
+        + ("" if np.isnan(spent) else f" What the machine really spent is {spent:.3g} J.")
+        + trained_alone(data)
+    )
+
+
+def trained_alone(data: StudyData) -> str:
+    """What the sample of trainings alone says of the joules that are imputed."""
+    table = main_cell(data, tuning_alone(data).assign(protocol=data.profile.tuning.task.protocol))
+    whole = table[(table["start"] == 0) & (table["fidelity"] == 1)]
+    if whole.empty:
+        return ""
+    one = whole.iloc[0]
+    said = (
+        f" The sample: {one['n']} random configurations, each trained alone, took {one['mean_j']:.3g} J on average, "
+        f"with a standard deviation of {one['sd_j']:.2g} J ({one['cv_pct']:.1f} %)."
+    )
+    if np.isnan(one["share_j"]):
+        return said
+    return (
+        f"{said} A member of a population of {one['members']:.0f} took {one['share_j']:.3g} J of its group's joules: "
+        f"{one['mean_j'] / one['share_j']:.1f} times less."
     )
 
 

@@ -14,8 +14,6 @@ from greenai_utils import datasets, paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.errors import InputError
 from greenai_utils.front_tables import (
-    TEST_IMAGES,
-    VALIDATION_IMAGES,
     accuracy_and_energy,
     front_knee,
     images_judged,
@@ -23,6 +21,7 @@ from greenai_utils.front_tables import (
     wilson_error,
 )
 from greenai_utils.ladder_tables import ladder_fits
+from greenai_utils.lengths import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES
 from greenai_utils.published import SHA256, Unavailable
 from greenai_utils.records import Store
 from greenai_utils.study_data import StudyData, trials_table
@@ -40,7 +39,7 @@ def table(data: StudyData, name: str) -> pd.DataFrame:
 
 def test_every_record_has_a_row(data: StudyData) -> None:
     trials = table(data, "trials")
-    assert len(trials) == len(Store(paths.records_folder("smoke"))) == 3 + 54 + 16 + 16 + 12
+    assert len(trials) == len(Store(paths.records_folder("smoke"))) == 3 + 14 + 54 + 50 + 16 + 16 + 12
     assert trials["key"].is_unique
     meter = trials[trials["study"] == "meter"]
     assert meter["gross_j"].to_list() == [1.0, 2.0, 3.0]
@@ -196,8 +195,9 @@ def test_half_of_equal_searches_attain_what_each_does(data: StudyData) -> None:
 
 def test_joules_that_were_not_read_take_no_part(offline: Path, tmp_path: Path) -> None:
     store = record_all(tmp_path)
-    records = [record | {"imputed_j": record["training"]["gross_j"]} for record in store if record["study"] == "tuning"]
+    records = [record for record in store if record["study"] == "tuning"]
     for record in records:
+        record["imputed_j"] = record.get("imputed_j") or record["training"]["gross_j"]
         record["training"] = record["training"] | {"gross_j": None, "net_j": None}
     others = [record for record in store if record["study"] != "tuning"]
     imputed = StudyData(SMOKE, trials_table([*records, *others]))
@@ -216,9 +216,10 @@ def test_wilsons_error_is_half_of_his_interval_at_one_standard_deviation(share: 
 
 def test_the_sizes_of_the_splits_are_those_of_the_data(data: StudyData) -> None:
     digits = datasets.load("digits")
+    assert len(digits.train.labels) == TRAINING_IMAGES["digits"]
     assert len(digits.validation.labels) == VALIDATION_IMAGES["digits"]
     assert len(digits.test.labels) == TEST_IMAGES["digits"]
-    assert set(VALIDATION_IMAGES) == set(TEST_IMAGES) == set(datasets.NAMES)
+    assert set(TRAINING_IMAGES) == set(VALIDATION_IMAGES) == set(TEST_IMAGES) == set(datasets.NAMES)
     judged = images_judged(pd.DataFrame({"dataset": ["cifar10", "fashion_mnist"], "validation_accuracy": [0.5, None]}))
     assert judged.to_list() == [5000, 10_000]
 
