@@ -9,6 +9,7 @@ from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import (
     BASELINE,
     CELLS_TO_RANK,
+    costly_cell,
     main_cell,
     nearest_target,
     tuning_alone,
@@ -81,6 +82,31 @@ def energy_to_target(data: StudyData) -> str:
             f"{len(compared)} strategies these searches cannot tell."
         )
     return "\n\n".join(lines)
+
+
+def energy_aware(data: StudyData) -> str:
+    """What weighing joules brings where hyperparameters decide how much work a training is."""
+    table = costly_cell(data, tuning_energy_to_target(data))
+    table = table[np.isclose(table["target"], nearest_target(data))].sort_values("restricted_mean_j")
+    if table.empty:
+        return "This profile searches no space that tunes how much work a training is."
+    costs = costly_cell(data, tuning_costs(data)).set_index("strategy")
+    lines = []
+    for row in table.to_dict("records"):
+        cost = costs.loc[row["strategy"]]
+        line = (
+            f"- `{row['strategy']}`: {_joules(pd.Series(row))} to an accuracy of {row['target_accuracy']:.4f} on "
+            f"average, reached by {100 * row['success_rate']:.0f} % of {row['searches']} searches; a training took "
+            f"{cost['total_j'] / cost['trials']:.2g} J."
+        )
+        if not np.isnan(row["saved_low_j"]):
+            clear = "" if row["saved_low_j"] > 0 or row["saved_high_j"] < 0 else ", not clear of zero"
+            line += (
+                f" Against {BASELINE} search it saves {row['saved_j']:.3g} J ({row['saved_low_j']:.3g} to "
+                f"{row['saved_high_j']:.3g} J{clear})."
+            )
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def pairs(data: StudyData) -> str:

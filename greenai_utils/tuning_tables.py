@@ -15,6 +15,7 @@ import pandas as pd
 
 from greenai_utils.comparisons import RankComparison, pairwise_comparisons, rank_comparison
 from greenai_utils.errors import InputError
+from greenai_utils.plans import costs_energy
 from greenai_utils.search_progress import CELL
 from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
@@ -222,6 +223,15 @@ def tuning_alone(data: StudyData) -> pd.DataFrame:
     shared = data.tuning[data.tuning["share_j"].notna()].astype({"share_j": float, "members": float})
     members = shared.groupby(span)[["share_j", "members"]].mean().reset_index()
     return with_source(table.merge(members, on=span, how="left"), data)
+
+
+def costly_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the cell in which the space tunes how much work a training is; of several the one most searched."""
+    tuned = [space for space in frame["space"].unique() if costs_energy(data.profile.space(str(space)))]
+    cells = frame[frame["space"].isin(tuned)]
+    if cells.empty:
+        return cells
+    return _in_cell(cells, cells[CELL].value_counts().index[0]).reset_index(drop=True)
 
 
 def nearest_target(data: StudyData) -> float:

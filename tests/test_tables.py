@@ -105,6 +105,30 @@ def test_analysis_of_the_layer_study(data: StudyData) -> None:
     assert anova.loc["conv", "f"] == pytest.approx(256 / (1 / 8))
 
 
+# --- what members of a population are charged
+
+
+def test_the_sample_alone_and_what_members_share(data: StudyData) -> None:
+    sample = table(data, "tuning_alone").set_index(["space", "start", "fidelity"])
+    whole = sample.loc[("corrected5", 0.0, 1.0)]
+    # 1.8 J and a third more; a member takes 0.5 J for a whole training.
+    assert whole[["n", "mean_j"]].to_list() == pytest.approx([2, 2.1])
+    assert whole["sd_j"] == pytest.approx(0.6 / np.sqrt(2))
+    assert whole["share_j"] == pytest.approx(0.5)
+    rung = sample.loc[("corrected5", 1 / 9, 1 / 3)]
+    assert rung[["mean_j", "share_j"]].to_list() == pytest.approx([2.1 * 2 / 9, 0.5 * 2 / 9])
+    assert sample.loc[("corrected5", 1 / 3, 1.0), "n"] == 4  # of both ways that pause there
+    assert np.isnan(sample.loc[("corrected3", 0.0, 1.0), "share_j"])  # whose searches were read
+    assert data.alone["gross_j"].notna().all()
+
+
+def test_a_search_pays_for_each_rung_once(data: StudyData) -> None:
+    climbs = data.tuning.query("strategy == 'hyperband'")
+    assert climbs.groupby("search")["trial_j"].sum().to_list() == pytest.approx([2.1 * (21 + 21) / 9] * 2)
+    assert (climbs["parent"].notna() == (climbs["start"] > 0)).all()
+    assert climbs.query("fidelity < 1 and search_trial < 12")["best_so_far"].isna().all()
+
+
 # --- fronts
 
 
