@@ -15,7 +15,7 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import LADDERS, LAYERS, METER, PROTOCOLS, STUDIES, TUNING
+from greenai_utils.plans import ALONE, LADDERS, LAYERS, METER, PROTOCOLS, STUDIES, TUNING
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
 from greenai_utils.runs import TrainingError
@@ -39,6 +39,7 @@ EXPECTED = (
 
 NOTEBOOK_OF = {
     METER: "00-energy-meter",
+    ALONE: "01-tuning-strategies (trained alone)",
     TUNING: "01-tuning-strategies",
     PROTOCOLS: "01-tuning-strategies (protocols)",
     LAYERS: "02-layer-types",

@@ -30,6 +30,12 @@ class Adam(Protocol):
     def select(self, members: Sequence[int], parameters: Tensor) -> None:
         """Go on with some of the networks alone, whose parameters now lie in another tensor."""
 
+    def moments(self, row: int) -> tuple[Tensor, Tensor]:
+        """Copies of the mean gradient and the mean squared gradient of one network, each (P,); after the first step."""
+
+    def resume(self, first: Tensor, second: Tensor, steps: int) -> None:
+        """Go on from moments (K, P) after so many steps; before the first step."""
+
 
 def make_adam(settings: Sequence[Hyperparameters], apply_beta2: bool, parameters: Tensor, steps: int) -> Adam:
     """The faster Adam for the size and the device of the parameters.
@@ -88,6 +94,17 @@ class FusedAdam:
         self._rows = [self._rows[member] for member in members]
         for row, values in zip(self._rows, parameters, strict=True):
             row.data = values
+
+    def moments(self, row: int) -> tuple[Tensor, Tensor]:
+        """Copies of the moments of one network."""
+        state = self._adam.state[self._rows[row]]
+        return state["exp_avg"].clone(), state["exp_avg_sq"].clone()
+
+    def resume(self, first: Tensor, second: Tensor, steps: int) -> None:
+        """Go on from moments (K, P) after so many steps."""
+        for row, mean, square in zip(self._rows, first, second, strict=True):
+            step = torch.tensor(float(steps), dtype=torch.float32, device=row.device)
+            self._adam.state[row] = {"step": step, "exp_avg": mean.clone(), "exp_avg_sq": square.clone()}
 
 
 class StackedAdam:
@@ -150,3 +167,13 @@ class StackedAdam:
         self._gain1, self._gain2 = self._gain1[members], self._gain2[members]
         self._decay = None if self._decay is None else self._decay[members]
         self._coefficients = self._coefficients[:, :, members]
+
+    def moments(self, row: int) -> tuple[Tensor, Tensor]:
+        """Copies of the moments of one network."""
+        return self._first[row].clone(), self._second[row].clone()
+
+    def resume(self, first: Tensor, second: Tensor, steps: int) -> None:
+        """Go on from moments (K, P) after so many steps."""
+        self._first.copy_(first)
+        self._second.copy_(second)
+        self._done = steps

@@ -50,9 +50,7 @@ class Chapter:
         """
         own = asdict(getattr(self.profile, study))
         rows = {**own.pop("task", {}), **own}
-        shown = {
-            name: ", ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in rows.items()
-        }
+        shown = {name: _in_words(value) for name, value in rows.items()}
         return pd.DataFrame({"setting": shown.keys(), "value": shown.values()}).dropna().set_index("setting")
 
     @property
@@ -89,3 +87,13 @@ class Chapter:
         """A gap in the place of what would stand here; what to do about it is said once a chapter."""
         remedy, self._gap_explained = "" if self._gap_explained else f" {gap}", True
         return Markdown(f"> **Gap: the authors' data are missing**, and with them {what}.{remedy}")
+
+
+def _in_words(value: object) -> object:
+    """A setting as a cell of a table: lists by their items, settings within settings by their names."""
+    if isinstance(value, tuple | list):
+        between = " | " if any(isinstance(item, dict) for item in value) else ", "
+        return between.join(str(_in_words(item)) for item in value) or None
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_in_words(item)}" for name, item in value.items() if item is not None)
+    return value

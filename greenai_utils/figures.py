@@ -27,6 +27,7 @@ from greenai_utils.figures_front import (
 from greenai_utils.figures_tuning import (
     best_so_far_figure,
     costs_figure,
+    energy_aware_figure,
     energy_to_target_figure,
     pairwise_figure,
     protocol_effects_figure,
@@ -183,6 +184,7 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "01-energy-to-target": energy_to_target_figure,
     "01-pairwise": pairwise_figure,
     "01-protocol-effects": protocol_effects_figure,
+    "01-energy-aware": energy_aware_figure,
     "01-costs": costs_figure,
     "02-interactions": interaction_figure,
     "02-effect-sizes": effect_size_figure,

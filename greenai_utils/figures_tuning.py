@@ -5,6 +5,7 @@ the strategy that reaches the target for the fewest joules comes first.
 """
 
 from collections.abc import Callable, Iterator
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from greenai_utils.survival import energies_to_target, kaplan_meier
 from greenai_utils.tuning_tables import (
     BASELINE,
     COMPARED,
+    costly_cell,
     main_cell,
     nearest_target,
     strategies_by_energy,
@@ -186,7 +188,7 @@ def pairwise_figure(data: StudyData) -> Figure:
         "Energy to the target": tuning_ranks(data, "restricted_mean_j"),
     }
     drawn = {name: comparison for name, comparison in ranks.items() if comparison is not None}
-    side = (1.6 if drawn else 0.9) + max(1.6, 0.24 * len(strategies))
+    side = 1.5 + max(1.6, 0.24 * len(strategies))
     below = [0.5 + 0.11 * len(strategies)] * len(drawn)
     figure = Figure(figsize=(WIDTH, side + sum(below)))
     grid = figure.add_gridspec(1 + len(drawn), 2, height_ratios=[side, *below])
@@ -194,7 +196,7 @@ def pairwise_figure(data: StudyData) -> Figure:
     for column, quantity in enumerate(quantities):
         axes = figure.add_subplot(grid[0, column])
         better, p = _better(table[table["compared"] == quantity], strategies, COMPARED[quantity])
-        image = axes.imshow(better, cmap="PuOr", vmin=0, vmax=1)
+        image = axes.imshow(better, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
         for row, line in enumerate(better):
             for place, share in enumerate(line):
                 if not np.isnan(share):
@@ -257,22 +259,27 @@ def protocol_effects_figure(data: StudyData) -> Figure:
     faults = table[table["over"] == "configurations"]
     others = table[(table["over"] == "searches") & table["quantity"].isin(["best_score", "reported_accuracy"])]
     names = sorted(faults["contrast"].unique(), key=lambda name: (name == "published", name))
-    contrasts = {str(name): part.sort_values("strategy") for name, part in others.groupby("contrast")}
-    most = max((len(part) for part in contrasts.values()), default=1)
-    heights = [0.9 + 0.26 * max(len(names), 1), 0.9 + 0.17 * most]
+    choices = others[others["quantity"] == "reported_accuracy"].sort_values("strategy")
+    spaces = others[others["quantity"] == "best_score"].sort_values(["dataset", "contrast", "strategy"])
+    shown = [part for part in (choices, spaces) if len(part)]
+    heights = [0.9 + 0.26 * max(len(names), 1), 0.9 + max(0.17 * len(choices), 0.42 * len(spaces), 0.3)]
     figure = Figure(figsize=(WIDTH, sum(heights)))
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).ravel()
     _draw_faults(above, faults, names)
-    panels = below.subplots(1, max(len(contrasts), 1), squeeze=False)[0]
-    for axes, (name, part) in zip(panels, contrasts.items(), strict=False):
+    panels = below.subplots(1, max(len(shown), 1), squeeze=False)[0]
+    for axes, part in zip(panels, shown, strict=False):
         _forest(axes, part, list(range(len(part))), 100, BLUE)
         places = part["dataset"] + " " + part["network"]
         labels = part["strategy"] + (", " + places if places.nunique() > 1 else "")
+        if part is spaces:
+            labels = part["contrast"].map(lambda name: fill(name, 26)) + "\n" + labels
+            axes.set_title("searched in another space\nless " + ", ".join(part["baseline"].unique()), fontsize=8)
+        else:
+            axes.set_title(f"{part['contrast'].iloc[0]}\nless {part['baseline'].iloc[0]}", fontsize=8)
         axes.set_yticks(range(len(part)), labels, fontsize=7)
-        axes.set_ylim(most - 0.5, -0.5)
-        axes.set_title(f"{name}\nless {part['baseline'].iloc[0]}", fontsize=8)
+        axes.set_ylim(len(part) - 0.5, -0.5)
         axes.set_xlabel("Percentage points")
-    if contrasts:
+    if shown:
         below.suptitle(f"Accuracy that a search reports: {_count(others['n'])} searches, paired by seed", fontsize=9)
     else:
         panels[0].remove()
@@ -303,6 +310,51 @@ def _draw_faults(figure: SubFigure, faults: pd.DataFrame, names: list[str]) -> N
         else "No trainings under other protocols are recorded",
         fontsize=9,
     )
+
+
+def energy_aware_figure(data: StudyData) -> Figure:
+    """Searches of a space that tunes how much work a training is: best so far, and energy to the target, by strategy.
+
+    Only there can a strategy that weighs joules show anything.
+    """
+    frame = costly_cell(data, tuning_anytime(data))
+    figure = Figure(figsize=(WIDTH, 2.6))
+    if frame.empty:
+        figure.suptitle("No searches of a space that tunes how much work a training is are recorded", fontsize=9)
+        return figure
+    table = costly_cell(data, tuning_energy_to_target(data))
+    table = table[np.isclose(table["target"], nearest_target(data))].sort_values("restricted_mean_j")
+    strategies = [*table["strategy"]]
+    colors = dict(zip(strategies, sns.color_palette(PALETTE, len(strategies)), strict=True))
+    bands = anytime_bands(frame, by="strategy", search="seed")
+    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    bands = bands[bands["n"] == bands.groupby("strategy")["n"].transform("max")]  # where every search has a score
+    for strategy in strategies:
+        band, color = bands[bands["strategy"] == strategy], colors[strategy]
+        left.fill_between(band["cumulative_j"], band["low"], band["high"], color=color, alpha=0.2, lw=0, step="post")
+        left.plot(band["cumulative_j"], band["median"], color=color, lw=1.6, drawstyle="steps-post", label=strategy)
+    left.axhline(table["target_accuracy"].iloc[0], color="black", lw=0.8, ls="--", zorder=1)
+    left.set_ylim(float(frame["best_so_far"].quantile(0.15)), float(frame["best_so_far"].max()) + 0.005)
+    left.set(xlabel=f"Cumulative energy of a search (J{_basis(frame)})", ylabel="Best accuracy so far")
+    left.legend(loc="lower right", fontsize=7)
+    for row, mean in enumerate(table.to_dict("records")):
+        color = colors[mean["strategy"]]
+        right.plot([mean["ci_low_j"], mean["ci_high_j"]], [row, row], color=color, lw=2, solid_capstyle="butt")
+        right.plot(mean["restricted_mean_j"], row, "o", color=color, ms=5)
+        share = f"{100 * mean['success_rate']:.0f} %"
+        right.text(1.01, row, share, transform=right.get_yaxis_transform(), va="center", fontsize=6.5)
+    right.set_yticks(range(len(table)), strategies)
+    right.set_ylim(len(table) - 0.5, -0.5)
+    right.set_xlim(left=0)
+    right.grid(axis="y", visible=False)
+    right.set_xlabel(f"Restricted mean energy to {table['target_accuracy'].iloc[0]:.4f} (J)")
+    searches = frame.groupby("strategy")["seed"].nunique()
+    figure.suptitle(
+        f"Space {frame['space'].iloc[0]}, in which hyperparameters cost energy: {_count(searches)} searches each; "
+        "95 % intervals;\ndashed: the target; right: share of searches that reach it",
+        fontsize=8,
+    )
+    return figure
 
 
 def costs_figure(data: StudyData) -> Figure:

@@ -9,8 +9,10 @@ from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import (
     BASELINE,
     CELLS_TO_RANK,
+    costly_cell,
     main_cell,
     nearest_target,
+    tuning_alone,
     tuning_costs,
     tuning_energy_to_target,
     tuning_pairwise,
@@ -34,7 +36,28 @@ def joules_of_searches(data: StudyData) -> str:
         f"{trials - read} of {trials} trainings ran many at once, so that their joules could not be read one by one. "
         f"They are charged what such a training takes alone, measured on a sample: {100 * share:.0f} % of the joules "
         "below are *imputed* in this way. They make searches comparable; no claim about what moves a training's energy "
-        "rests on them." + ("" if np.isnan(spent) else f" What the machine really spent is {spent:.3g} J.")
+        "rests on them."
+        + ("" if np.isnan(spent) else f" What the machine really spent is {spent:.3g} J.")
+        + trained_alone(data)
+    )
+
+
+def trained_alone(data: StudyData) -> str:
+    """What the sample of trainings alone says of the joules that are imputed."""
+    table = main_cell(data, tuning_alone(data).assign(protocol=data.profile.tuning.task.protocol))
+    whole = table[(table["start"] == 0) & (table["fidelity"] == 1)]
+    if whole.empty:
+        return ""
+    one = whole.iloc[0]
+    said = (
+        f" The sample: {one['n']} random configurations, each trained alone, took {one['mean_j']:.3g} J on average, "
+        f"with a standard deviation of {one['sd_j']:.2g} J ({one['cv_pct']:.1f} %)."
+    )
+    if np.isnan(one["share_j"]):
+        return said
+    return (
+        f"{said} A member of a population of {one['members']:.0f} took {one['share_j']:.3g} J of its group's joules: "
+        f"{one['mean_j'] / one['share_j']:.1f} times less."
     )
 
 
@@ -59,6 +82,31 @@ def energy_to_target(data: StudyData) -> str:
             f"{len(compared)} strategies these searches cannot tell."
         )
     return "\n\n".join(lines)
+
+
+def energy_aware(data: StudyData) -> str:
+    """What weighing joules brings where hyperparameters decide how much work a training is."""
+    table = costly_cell(data, tuning_energy_to_target(data))
+    table = table[np.isclose(table["target"], nearest_target(data))].sort_values("restricted_mean_j")
+    if table.empty:
+        return "This profile searches no space that tunes how much work a training is."
+    costs = costly_cell(data, tuning_costs(data)).set_index("strategy")
+    lines = []
+    for row in table.to_dict("records"):
+        cost = costs.loc[row["strategy"]]
+        line = (
+            f"- `{row['strategy']}`: {_joules(pd.Series(row))} to an accuracy of {row['target_accuracy']:.4f} on "
+            f"average, reached by {100 * row['success_rate']:.0f} % of {row['searches']} searches; a training took "
+            f"{cost['total_j'] / cost['trials']:.2g} J."
+        )
+        if not np.isnan(row["saved_low_j"]):
+            clear = "" if row["saved_low_j"] > 0 or row["saved_high_j"] < 0 else ", not clear of zero"
+            line += (
+                f" Against {BASELINE} search it saves {row['saved_j']:.3g} J ({row['saved_low_j']:.3g} to "
+                f"{row['saved_high_j']:.3g} J{clear})."
+            )
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def pairs(data: StudyData) -> str:

@@ -13,15 +13,11 @@ import pandas as pd
 from greenai_utils.checks import FloatArray
 from greenai_utils.front_bootstrap import hypervolume_interval, knee_stability
 from greenai_utils.fronts import attainment_surface, knee, marginal_cost, pareto_front, reference_point
+from greenai_utils.lengths import TEST_IMAGES, VALIDATION_IMAGES
 from greenai_utils.search_progress import chosen_by
 from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import main_cell, with_source
-
-VALIDATION_IMAGES: Mapping[str, int] = {"digits": 359, "fashion_mnist": 6000, "cifar10": 5000}
-"""Images of each validation split, which decide how far a validation accuracy can be trusted."""
-TEST_IMAGES: Mapping[str, int] = {"digits": 359, "fashion_mnist": 10_000, "cifar10": 10_000}
-"""Images of each test split: one evaluation predicts all of them."""
 
 PERCENTILES = (25, 50, 75)
 """Of the searches of a strategy: what a lucky quarter, half and three quarters of them attain."""

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from greenai_utils.adam import Adam, make_adam
 from greenai_utils.batches import draw_orders, iterate, order_generator
+from greenai_utils.checkpoints import Checkpoint
 from greenai_utils.datasets import Split
 from greenai_utils.engine import Engine
 from greenai_utils.stacked import StackedNetwork
@@ -23,10 +25,12 @@ class Fit:
     Attributes:
         steps: Optimiser steps done.
         loss: Mean cross-entropy over the last epoch; NaN if the training diverged.
+        checkpoint: From where it can go on; None unless asked for.
     """
 
     steps: int
     loss: float
+    checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
     @property
     def diverged(self) -> bool:
@@ -34,25 +38,40 @@ class Fit:
         return math.isnan(self.loss)
 
 
-def fit_stacked(networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine) -> list[Fit]:
+def fit_stacked(
+    networks: Sequence[nn.Sequential],
+    trials: Sequence[Trial],
+    split: Split,
+    engine: Engine,
+    starts: Sequence[Checkpoint] = (),
+    keep: bool = False,
+) -> list[Fit]:
     """Train K networks together in place; nothing is read back from the device inside an epoch.
 
     A network whose loss over an epoch is not finite is left as that epoch left it, and the others go on without it.
 
     Args:
-        networks: Of one architecture, on the device of `split`, each in its initial state.
+        networks: Of one architecture, on the device of `split`, each in its initial state or that of its checkpoint.
         trials: What to train, alike but for seeds and hyperparameters.
         split: Images to learn from.
         engine: How to train.
+        starts: Where each of them goes on from, all after equally many steps; none for new trainings.
+        keep: Whether to make checkpoints of where they stop.
     """
     trial = trials[0]
     stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
     with engine.limit_threads(stack.training_flops * trial.batch_size):
-        return _fit_stack(stack, networks, trials, split, engine)
+        return _fit_stack(stack, networks, trials, split, engine, starts, keep)
 
 
 def _fit_stack(
-    stack: StackedNetwork, networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine
+    stack: StackedNetwork,
+    networks: Sequence[nn.Sequential],
+    trials: Sequence[Trial],
+    split: Split,
+    engine: Engine,
+    starts: Sequence[Checkpoint],
+    keep: bool,
 ) -> list[Fit]:
     trial = trials[0]
     per_epoch = math.ceil(len(split.labels) / trial.batch_size)
@@ -60,34 +79,51 @@ def _fit_stack(
     adam = make_adam([one.hyperparameters for one in trials], trial.protocol.apply_beta2, stack.parameters, int(last))
     step = _Step(stack, adam, engine.cuda_graphs)
     generators = [order_generator(one) for one in trials]
-    orders = draw_orders(generators, split)
+    steps, seen = (starts[0].steps, starts[0].batches) if starts else (0, 0)
+    if starts:
+        for generator, start in zip(generators, starts, strict=True):
+            generator.set_state(start.generator)
+        adam.resume(torch.stack([one.first for one in starts]), torch.stack([one.second for one in starts]), steps)
+        orders = torch.stack([one.order for one in starts]).to(split.labels.device)
+        total = stack.parameters.new_tensor([one.loss for one in starts])
+    else:
+        orders = draw_orders(generators, split)
     fits = [Fit(0, math.nan)] * len(trials)
     active = list(range(len(trials)))
-    steps = 0
     while active and steps < last:
-        if steps and trial.protocol.reshuffle:
-            orders = draw_orders([generators[index] for index in active], split)
-        total = stack.parameters.new_zeros(len(active))
-        before = steps
-        for images, labels in iterate(split, orders, trial.batch_size, stack.precision):
+        if not seen:
+            total = stack.parameters.new_zeros(len(active))
+            if steps and trial.protocol.reshuffle:
+                orders = draw_orders([generators[index] for index in active], split)
+        for images, labels in iterate(split, orders[:, seen * trial.batch_size :], trial.batch_size, stack.precision):
             total += step(images, labels)
-            steps += 1
+            steps, seen = steps + 1, seen + 1
             if steps == last:
                 break
-        losses = (total / (steps - before)).tolist()
+        losses = (total / seen).tolist()
+        seen %= per_epoch
         going = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
         for row, loss in enumerate(losses):
-            fits[active[row]] = Fit(steps, loss if row in going else math.nan)
-        if len(going) < len(active):
-            for row in set(range(len(active))) - set(going):
-                stack.write(row, networks[active[row]])
+            index, finite, checkpoint = active[row], row in going, None
+            if steps == last or not finite:
+                stack.write(row, networks[index])
+                if keep:
+                    checkpoint = _checkpoint(
+                        networks[index],
+                        adam.moments(row),
+                        generators[index],
+                        orders[row],
+                        steps,
+                        seen,
+                        float(total[row]),
+                    )
+            fits[index] = Fit(steps, loss if finite else math.nan, checkpoint)
+        if len(going) < len(active) and steps < last:
             stack.select(going)
             adam.select(going, stack.parameters)
             step = _Step(stack, adam, engine.cuda_graphs)
             orders = orders[going]
             active = [active[row] for row in going]
-    for row, index in enumerate(active):
-        stack.write(row, networks[index])
     return fits
 
 
@@ -134,17 +170,21 @@ class _Step:
         return losses
 
 
-def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> Fit:
+def fit_module(
+    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
+) -> Fit:
     """Train a network in place as torch runs its modules.
 
     Where the protocol does not stay on the device this is the published loop: batches are made on the host, copied one
     by one, and the loss of every step is read back.
 
     Args:
-        model: On the device of `split`, in its initial state.
+        model: On the device of `split`, in its initial state or that of its checkpoint.
         trial: What to train.
         split: Images to learn from.
         engine: How to train.
+        start: Where it goes on from; None for a new training.
+        keep: Whether to make a checkpoint of where it stops.
     """
     settings, stay = trial.hyperparameters, trial.protocol.stay_on_device
     device = split.images.device
@@ -160,26 +200,75 @@ def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> 
     source = split if stay else split.to("cpu")
     generator = order_generator(trial)
     dtype = next(model.parameters()).dtype
-    fixed = None if trial.protocol.reshuffle else list(_batches(source, trial, generator, dtype, engine))
+    steps, seen, total = 0, 0, 0.0
+    if start is not None:
+        generator.set_state(start.generator)
+        _restore_moments(optimiser, start)
+        orders = start.order.unsqueeze(0).to(source.labels.device)
+        steps, seen, total = start.steps, start.batches, start.loss
+    else:
+        orders = draw_orders([generator], source)
+    batches = partial(_batches, source, batch_size=trial.batch_size, dtype=dtype, engine=engine)
+    fixed = None if trial.protocol.reshuffle else list(batches(orders))
     model.train()
-    steps, mean = 0, math.nan
-    for _ in range(trial.epochs):
-        losses: list[Tensor | float] = []
-        for images, labels in fixed or _batches(source, trial, generator, dtype, engine):
+    mean, per_epoch = math.nan, math.ceil(len(source.labels) / trial.batch_size)
+    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
+    while steps < last:
+        if not seen:
+            total = 0.0
+            if steps and trial.protocol.reshuffle:
+                orders = draw_orders([generator], source)
+        losses: list[Tensor | float] = [total] if seen else []
+        ahead = batches(orders[:, seen * trial.batch_size :]) if fixed is None else fixed[seen:]
+        for images, labels in ahead:
             loss = compute_loss(forward, images.to(device), labels.to(device), trial)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.append(loss.detach() if stay else loss.item())
-            steps += 1
-            if steps == trial.max_steps:
+            steps, seen = steps + 1, seen + 1
+            if steps == last:
                 break
-        mean = float(torch.stack([torch.as_tensor(one) for one in losses]).mean())
+        total = math.fsum(torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in losses]).tolist())
+        mean = total / seen
+        seen %= per_epoch
         if not math.isfinite(mean):
-            return Fit(steps, math.nan)
-        if steps == trial.max_steps:
             break
-    return Fit(steps, mean)
+    checkpoint = None
+    if keep:
+        moments = _flat_moments(optimiser, model, "exp_avg"), _flat_moments(optimiser, model, "exp_avg_sq")
+        checkpoint = _checkpoint(model, moments, generator, orders[0], steps, seen, total)
+    return Fit(steps, mean if math.isfinite(mean) else math.nan, checkpoint)
+
+
+def _checkpoint(
+    network: nn.Module,
+    moments: tuple[Tensor, Tensor],
+    generator: torch.Generator,
+    order: Tensor,
+    steps: int,
+    seen: int,
+    total: float,
+) -> Checkpoint:
+    """Where a training stands, after `seen` batches of an epoch whose losses add up to `total`; 0 is its end."""
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    ended = not seen and not math.isfinite(total)
+    return Checkpoint(steps, state, *moments, generator.get_state(), order.clone(), seen, total, ended)
+
+
+def _flat_moments(optimiser: torch.optim.Adam, model: nn.Module, name: str) -> Tensor:
+    return torch.cat([optimiser.state[one][name].flatten() for one in model.parameters()])
+
+
+def _restore_moments(optimiser: torch.optim.Adam, start: Checkpoint) -> None:
+    """Give torch's Adam the moments and the number of steps of a checkpoint."""
+    parameters = optimiser.param_groups[0]["params"]
+    sizes = [one.numel() for one in parameters]
+    fused = optimiser.param_groups[0]["fused"]
+    for one, first, second in zip(parameters, start.first.split(sizes), start.second.split(sizes), strict=True):
+        step = torch.tensor(float(start.steps), dtype=torch.float32, device=one.device if fused else "cpu")
+        moments = {"exp_avg": first.view_as(one).to(one), "exp_avg_sq": second.view_as(one).to(one)}
+        optimiser.state[one] = {"step": step, **{name: value.clone() for name, value in moments.items()}}
 
 
 def compute_loss(model: Callable[..., Tensor], images: Tensor, labels: Tensor, trial: Trial) -> Tensor:
@@ -205,10 +294,9 @@ def image_shape(split: Split) -> tuple[int, int, int]:
 
 
 def _batches(
-    source: Split, trial: Trial, generator: torch.Generator, dtype: torch.dtype, engine: Engine
+    source: Split, orders: Tensor, batch_size: int, dtype: torch.dtype, engine: Engine
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch of one module: images (B, C, H, W) and labels (B,)."""
-    orders = draw_orders([generator], source)
+    """Batches of one module in an order, shape (1, n): images (B, C, H, W) and labels (B,)."""
     layout = torch.channels_last if engine.channels_last else torch.contiguous_format
-    for images, labels in iterate(source, orders, trial.batch_size, dtype):
+    for images, labels in iterate(source, orders, batch_size, dtype):
         yield images[0].unflatten(1, image_shape(source)).contiguous(memory_format=layout), labels[0]

@@ -32,6 +32,11 @@ def records_folder(profile: str) -> Path:
     return output_root() / "data" / profile / "records"
 
 
+def checkpoints_folder(profile: str, study: str) -> Path:
+    """The paused trainings of a study under way; empty or missing once it is recorded."""
+    return output_root() / "data" / profile / f"checkpoints-{study}"
+
+
 def tables_folder(profile: str) -> Path:
     """The CSV tables computed from a profile's records."""
     return output_root() / "data" / profile / "tables"

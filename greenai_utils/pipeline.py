@@ -146,14 +146,24 @@ def _energy_lines(profile: Profile, new: Iterable[Record], records: Iterable[Rec
 
 
 def _joules_by_source(records: Iterable[Record]) -> dict[str, float]:
-    """Gross joules of training, evaluating, proposing and of tasks, never summed over different sources."""
+    """Gross joules of training, evaluating, proposing and of tasks, never summed over different sources.
+
+    The joules of a population stand in the record of every member and count once.
+    """
     joules: dict[str, float] = defaultdict(float)
+    groups = set()
     for record in records:
-        for window in ("training", "evaluation", "tuner", "spent"):
-            reading = record.get(window)
-            if reading and reading["gross_j"] is not None:  # none for a window too short for its counter
-                repeats = record["repeats"] if window == "training" else 1
-                joules[reading["source"]] += reading["gross_j"] * repeats
+        parts = [record]
+        group = record.get("group")
+        if group and group["id"] not in groups:
+            groups.add(group["id"])
+            parts.append({**group, "repeats": record["repeats"]})
+        for part in parts:
+            for window in ("training", "evaluation", "tuner", "spent"):
+                reading = part.get(window)
+                if reading and reading["gross_j"] is not None:  # none for a window too short for its counter
+                    repeats = part["repeats"] if window == "training" else 1
+                    joules[reading["source"]] += reading["gross_j"] * repeats
     return dict(joules)
 
 

@@ -1,24 +1,25 @@
 """Which trials the studies of a profile need. Planning trains nothing and needs no torch."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from greenai_utils.errors import InputError
+from greenai_utils.lengths import shortened
 from greenai_utils.networks import Kind, NetworkSpec
 from greenai_utils.records import Record
-from greenai_utils.search import Strategy, make_strategy
+from greenai_utils.search import STRATEGIES, Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
-from greenai_utils.spaces import get_space
+from greenai_utils.spaces import Space
 from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
-METER, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "tuning", "protocols", "layers", "ladders"
-STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, LADDERS)
+METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "alone", "tuning", "protocols", "layers", "ladders"
+STUDIES = (METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS)
 AS_MODULES = (PROTOCOLS, LAYERS)
 """Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
 no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
@@ -26,10 +27,19 @@ no other, so that a fault of it is compared with the same loop without it; and l
 
 @dataclass(frozen=True)
 class Step:
-    """A trial that a study needs, and what its record says about its place in the study."""
+    """A trial that a study needs, and what its record says about its place in the study.
+
+    Attributes:
+        trial: What to train.
+        place: Its place.
+        parent: The trial whose paused training this one continues; None starts a new training.
+        pauses: Whether another trial may continue this one.
+    """
 
     trial: Trial
     place: Record
+    parent: Trial | None = None
+    pauses: bool = False
 
 
 def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **changes: Any) -> Trial:
@@ -85,7 +95,7 @@ def plan_layers(profile: Profile) -> list[Step]:
     effect and whatever is recorded first is balanced over the cells.
     """
     settings = profile.layers
-    sampler = make_strategy("random", get_space(settings.space), profile.seed, settings.configurations)
+    sampler = make_strategy("random", profile.space(settings.space), profile.seed, settings.configurations)
     configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
     published = settings.task.protocol == "published"
     cells = [
@@ -113,6 +123,7 @@ class PlannedSearch:
         space: The name of its search space.
         strategy: Its name.
         seed: Counts the searches of a strategy from 0.
+        task: What it tunes.
         identity: A hash of everything that decides the search's suggestions and scores. Records of other searches in
             the same folder are none of its business.
     """
@@ -120,6 +131,7 @@ class PlannedSearch:
     space: str
     strategy: str
     seed: int
+    task: TaskSettings
     identity: str
 
     def strategy_seed(self, profile: Profile) -> int:
@@ -128,19 +140,31 @@ class PlannedSearch:
 
     def trial_seed(self, trial: int) -> int:
         """The seed of a trial's training, different for every trial of every search."""
-        return int.from_bytes(hashlib.sha256(f"{self.identity}/{trial}".encode()).digest()[:6], "big")
+        return _seed_of(f"{self.identity}/{trial}")
 
 
 def plan_searches(profile: Profile) -> list[PlannedSearch]:
-    """The searches of the tuning study: every strategy from every seed, and random search in the other spaces."""
+    """The searches of the tuning study: those of the first space from every seed, and those of other spaces, on every
+    data set.
+
+    Raises:
+        InputError: A space tunes what trials do not have, or proposes what they cannot be.
+    """
     settings = profile.tuning
-    searched = [(settings.space, name) for name in settings.strategies]
-    searched += [(space, "random") for space in settings.other_spaces]
+    searched = [(settings.space, name, settings.seeds) for name in settings.strategies]
+    searched += [
+        (other.space, name, other.seeds or settings.seeds) for other in settings.others for name in other.strategies
+    ]
+    tasks = [replace(settings.task, dataset=name) for name in (settings.task.dataset, *settings.other_datasets)]
+    for space in dict.fromkeys(space for space, _, _ in searched):
+        check_space(profile.space(space), settings.task)
     planned = []
-    for seed, (space, name) in product(range(settings.seeds), searched):
+    for seed, task, (space, name, seeds) in product(range(max(each[2] for each in searched)), tasks, searched):
+        if seed >= seeds:
+            continue
         defining = {
-            "space": asdict(get_space(space)),
-            "task": asdict(settings.task),
+            "space": asdict(profile.space(space)),
+            "task": asdict(task),
             "strategy": name,
             "trials": settings.trials,
             "startup_trials": settings.startup_trials,
@@ -148,8 +172,88 @@ def plan_searches(profile: Profile) -> list[PlannedSearch]:
             "seed": [profile.seed, seed],
         }
         identity = hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]
-        planned.append(PlannedSearch(space, name, seed, identity))
+        planned.append(PlannedSearch(space, name, seed, task, identity))
     return planned
+
+
+def check_space(space: Space, task: TaskSettings) -> None:
+    """Make sure that trials of a task can be made from a space, from its lowest corner to its highest.
+
+    Raises:
+        InputError: It tunes what trials do not have, or proposes what they cannot be.
+    """
+    for corner in (0.0, 1.0):
+        try:
+            make_trial(task, space.from_unit([corner] * len(space.dimensions)))
+        except InputError as error:
+            raise InputError(
+                f"every configuration of the space {space.name!r} can be trained", str(error), "change that dimension"
+            ) from error
+
+
+def costs_energy(space: Space) -> bool:
+    """Whether a space tunes how much work a training is: anything but Adam's hyperparameters."""
+    return not {item.name for item in fields(Hyperparameters)}.issuperset(space.names)
+
+
+def trains_together(profile: Profile, search: PlannedSearch) -> bool:
+    """Whether trials of a search share a population with those of others.
+
+    Where what a training costs is at stake it is trained alone and its joules are read: for strategies that weigh
+    joules, in spaces that tune how much work a training is, and under the published loop, whose copies cost energy.
+    """
+    return (
+        profile.tuning.population > 1
+        and not STRATEGIES[search.strategy].needs_cost
+        and not costs_energy(profile.space(search.space))
+        and protocol(search.task.protocol).stay_on_device
+    )
+
+
+def plan_alone(profile: Profile) -> list[Step]:
+    """Random configurations of every space whose searches train in populations, each trained alone.
+
+    A member of a population is charged what such a training takes alone, by the mean of these. Each configuration is
+    trained in every way in which strategies let trainings reach their full length: at once or with pauses. The joules
+    of a rung are those of its own steps. A block is one configuration of every space in every way, in random order.
+    """
+    settings = profile.tuning
+    strategies: dict[tuple[TaskSettings, str], dict[str, None]] = {}
+    for search in plan_searches(profile):
+        if trains_together(profile, search):
+            strategies.setdefault((search.task, search.space), {})[search.strategy] = None
+    ways = [
+        (task, space, way)
+        for (task, space), names in strategies.items()
+        for way in dict.fromkeys(way for name in ("random", *names) for way in STRATEGIES[name].climbs)
+    ]
+    samplers = {
+        name: make_strategy("random", profile.space(name), profile.seed, settings.alone)
+        for name in dict.fromkeys(space for _, space, _ in ways)
+    }
+    steps: list[Step] = []
+    for number in range(settings.alone):
+        configurations = {name: sampler.ask().configuration for name, sampler in samplers.items()}
+        for index in np.random.default_rng([profile.seed, number]).permutation(len(ways)):
+            task, space, way = ways[index]
+            seed = _seed_of(canonical([task.dataset, space, number, way]))
+            steps += _climb(make_trial(task, configurations[space], seed=seed), way, space, number)
+    return steps
+
+
+def _climb(trial: Trial, way: Sequence[float], space: str, number: int) -> Iterator[Step]:
+    """The rungs of one training, in order."""
+    parent: Trial | None = None
+    start = 0.0
+    for fidelity in way:
+        rung = shortened(trial, fidelity, start)
+        place = {"alone": {"space": space, "configuration": number, "start": start, "fidelity": fidelity}}
+        yield Step(rung, place, parent, pauses=fidelity < 1)
+        parent, start = rung, fidelity
+
+
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
 def plan_protocols(profile: Profile) -> list[Step]:
@@ -158,7 +262,7 @@ def plan_protocols(profile: Profile) -> list[Step]:
     A block is one configuration in one repetition, all protocols in random order, from the same initial weights.
     """
     settings = profile.protocols
-    sampler = make_strategy("random", get_space(settings.space), profile.seed, settings.configurations)
+    sampler = make_strategy("random", profile.space(settings.space), profile.seed, settings.configurations)
     configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
     kinds = [(protocol(name), name != "published") for name in protocol_names()]
     kinds.append((protocol("corrected"), False))  # the published networks' missing activation, as a fault alone
@@ -204,6 +308,7 @@ def plan_ladders(profile: Profile) -> list[Step]:
 
 PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
     METER: plan_meter,
+    ALONE: plan_alone,
     PROTOCOLS: plan_protocols,
     LAYERS: plan_layers,
     LADDERS: plan_ladders,
@@ -219,7 +324,7 @@ def make_planned_strategy(profile: Profile, search: PlannedSearch) -> Strategy:
     settings = profile.tuning
     return make_strategy(
         search.strategy,
-        get_space(search.space),
+        profile.space(search.space),
         search.strategy_seed(profile),
         settings.trials,
         startup=settings.startup_trials,

@@ -3,10 +3,11 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 
+from greenai_utils.checkpoints import Checkpoint
 from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, free_memory
@@ -42,6 +43,7 @@ class PopulationOutcome:
             did.
         repeats: Trainings of the group inside the window: more than one where one is too short for the counter.
         imputed_j: Joules that such a training takes alone, as the caller measured on a sample; None if not given.
+        checkpoint: From where the member can go on; None unless asked for.
     """
 
     diverged: bool
@@ -55,6 +57,7 @@ class PopulationOutcome:
     group_evaluation: Reading | None
     repeats: int
     imputed_j: float | None
+    checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
     @property
     def share_j(self) -> float | None:
@@ -69,6 +72,8 @@ def train_population(
     device: str | torch.device = "cpu",
     engine: Engine = DEFAULT_ENGINE,
     imputed_j: float | None = None,
+    starts: Sequence[Checkpoint] = (),
+    keep: bool = False,
 ) -> list[PopulationOutcome]:
     """Train trials of one network together and evaluate them.
 
@@ -86,6 +91,8 @@ def train_population(
         device: Where to train: a CPU or a CUDA device.
         engine: How to train.
         imputed_j: Joules of one such training alone, to be kept with every member.
+        starts: Where each of them goes on from, all after equally many steps and none diverged; none for new trainings.
+        keep: Whether to make checkpoints of where they stop.
 
     Returns:
         One outcome for every trial, in their order.
@@ -94,6 +101,7 @@ def train_population(
         InputError: There are no trials, or they differ in more than a population can; and whatever `train` refuses.
     """
     _check_alike(trials)
+    _check_starts(trials, starts)
     split = check_training(trials[0], dataset, device)
     if check_device(device).type not in ("cpu", "cuda"):
         raise InputError("a population trains on a CPU or a CUDA device", repr(str(device)), "train trials one by one")
@@ -103,9 +111,10 @@ def train_population(
     while len(outcomes) < len(trials):
         if size < len(trials) and not outcomes:
             log.warning("Training %d trials in groups of at most %d, not all at once.", len(trials), size)
-        group = trials[len(outcomes) : len(outcomes) + size]
+        part = slice(len(outcomes), len(outcomes) + size)
+        group = trials[part]
         try:
-            outcomes += _train_group(group, dataset, split, meter, engine, imputed_j)
+            outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -132,14 +141,17 @@ def _train_group(
     meter: EnergyMeter,
     engine: Engine,
     imputed_j: float | None,
+    starts: Sequence[Checkpoint],
+    keep: bool,
 ) -> list[PopulationOutcome]:
     networks = [make_network(trial, dataset) for trial in trials]
-    initial = [{name: value.clone() for name, value in network.state_dict().items()} for network in networks]
+    states = [one.network for one in starts] or [network.state_dict() for network in networks]
+    initial = [{name: value.clone() for name, value in state.items()} for state in states]
 
     def once() -> list[Fit]:
         for network, state in zip(networks, initial, strict=True):
             network.load_state_dict(state)
-        return fit_stacked(networks, trials, split, engine)
+        return fit_stacked(networks, trials, split, engine, starts, keep)
 
     (*_, fits), reading, repeats = meter.measure(once)
     finished = [index for index, fit in enumerate(fits) if not fit.diverged]
@@ -165,6 +177,7 @@ def _train_group(
             group_evaluation=window.reading if finished else None,
             repeats=repeats,
             imputed_j=imputed_j,
+            checkpoint=fit.checkpoint,
         )
         for index, fit in enumerate(fits)
     ]
@@ -182,3 +195,13 @@ def _check_alike(trials: Sequence[Trial]) -> None:
                     f"{item.name} = {own} beside {first}",
                     f"train the trials of each {item.name} as a population of their own",
                 )
+
+
+def _check_starts(trials: Sequence[Trial], starts: Sequence[Checkpoint]) -> None:
+    steps = sorted({one.steps for one in starts})
+    if starts and (len(starts) != len(trials) or len(steps) > 1 or any(one.ended for one in starts)):
+        raise InputError(
+            "the trials of a population start together",
+            f"{len(starts)} checkpoints for {len(trials)} trials, after {', '.join(map(str, steps))} steps",
+            "train those that have made equally many steps as a population of their own, and no diverged ones",
+        )

@@ -8,6 +8,7 @@ Only joules that were read over a training count here: imputed ones say nothing 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import pandas as pd
 
@@ -46,6 +47,7 @@ COLUMNS = [
 ]
 
 
+@lru_cache(maxsize=2)
 def tuning_protocol_effects(data: StudyData) -> pd.DataFrame:
     """What each fault of the published protocol changes, and what other search spaces change; see the module."""
     rows = [*_protocol_rows(data), *_choice_rows(data), *_space_rows(data)]
@@ -148,9 +150,10 @@ def _space_rows(data: StudyData) -> Iterator[dict[str, object]]:
     best = anytime.groupby(keys[:-1])["best_so_far"].transform("max")
     for key, searches in summary.groupby(keys):
         dataset, network, _, strategy = key
-        spaces = [space for space in SPACES if space in set(searches["space"])]
+        known = {**SPACES, **{space.name: space for space in data.profile.spaces}}
+        spaces = [space for space in known if space in set(searches["space"])]
         for base, other in ((a, b) for a in spaces for b in spaces if a != b):
-            name = space_contrast(SPACES[base], SPACES[other])
+            name = space_contrast(known[base], known[other])
             if name is None:
                 continue
             a, b = (searches[searches["space"] == space].set_index("seed") for space in (other, base))

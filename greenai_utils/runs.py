@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.plans import PLANS, STUDIES, TASKS, TUNING, make_planned_strategy, plan_searches
+from greenai_utils.plans import PLANS, STUDIES, TASKS, TUNING, plan_searches
 from greenai_utils.records import Store
+from greenai_utils.search_records import check_recorded_spaces, count_search, recorded_searches
 from greenai_utils.settings import Profile
 
 
@@ -30,17 +31,13 @@ def count_missing(profile: Profile, study: str, store: Store) -> tuple[int, int]
     """How many trials or tasks of a study are not recorded yet, and how many it needs.
 
     Raises:
-        InputError: The study is unknown.
+        InputError: The study is unknown, or recorded trials come from another search space.
     """
     if study == TUNING:
-        recorded: dict[str, int] = {}
-        for record in store:
-            if place := record.get("search"):
-                recorded[place["id"]] = recorded.get(place["id"], 0) + 1
-        searches = plan_searches(profile)
-        needed = [make_planned_strategy(profile, search).planned_trials for search in searches]
-        missing = sum(n - recorded.get(search.identity, 0) for n, search in zip(needed, searches, strict=True))
-        return missing, sum(needed)
+        check_recorded_spaces(profile, store)
+        recorded = recorded_searches(store)
+        counts = [count_search(profile, search, recorded.get(search.identity, {})) for search in plan_searches(profile)]
+        return sum(missing for missing, _ in counts), sum(needed for _, needed in counts)
     if study in PLANS:
         keys = [step.trial.key for step in PLANS[study](profile)]
     elif study in TASKS:

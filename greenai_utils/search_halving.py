@@ -50,6 +50,19 @@ class Rung:
         return self.size * (self.length - (self.below.length if self.below else 0))
 
 
+def share_of(length: int) -> float:
+    """A length in units of the shortest as a share of the full length."""
+    return length / ETA**HALVINGS
+
+
+def climbs_of(brackets: tuple[tuple[int, int], ...]) -> tuple[tuple[float, ...], ...]:
+    """At which shares of the full length the trainings of each bracket pause."""
+    return tuple(
+        tuple(share_of(ETA ** (HALVINGS - halvings + level)) for level in range(halvings + 1))
+        for _, halvings in brackets
+    )
+
+
 class HalvingStrategy(Strategy):
     """Brackets of rungs, one after another while they fit the budget.
 
@@ -100,13 +113,23 @@ class HalvingStrategy(Strategy):
     def _rung(self, index: int) -> Rung:
         return next(rung for rung in self._rungs if index in rung.indices)
 
+    def may_continue(self, index: int) -> bool:
+        """Whether the training of this suggestion may yet be promoted, or has been and is not told of."""
+        above = next((rung for rung in self._rungs if rung.below is not None and index in rung.below.indices), None)
+        if above is None:
+            return False
+        promoted = [each.index for each in self._asked if each.parent == index]
+        if promoted:
+            return promoted[0] not in self._told
+        return len(self._asked) < above.start + above.size
+
     def _waits(self) -> bool:
         below = self._rung(len(self._asked)).below
         return below is not None and any(index not in self._told for index in below.indices)
 
     def _suggest(self, index: int, seed: int) -> Suggestion:
         rung = self._rung(index)
-        fidelity = rung.length / ETA**HALVINGS
+        fidelity = share_of(rung.length)
         if rung.below is None:
             point = np.random.default_rng(seed).random(len(self.space.dimensions))
             return Suggestion(index, self.space.from_unit(point), fidelity)
@@ -123,6 +146,7 @@ class SuccessiveHalving(HalvingStrategy):
 
     name = "successive_halving"
     brackets = ((ETA**HALVINGS, HALVINGS),)
+    climbs = climbs_of(brackets)
 
 
 def hyperband_brackets(halvings: int) -> tuple[tuple[int, int], ...]:
@@ -138,3 +162,4 @@ class Hyperband(HalvingStrategy):
 
     name = "hyperband"
     brackets = hyperband_brackets(HALVINGS)
+    climbs = climbs_of(brackets)

@@ -4,14 +4,17 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from greenai_utils import paths
+from greenai_utils.budgets import Budget
 from greenai_utils.errors import InputError
 from greenai_utils.networks import KINDS, Kind
+from greenai_utils.spaces import SPACES, Space, get_space
 from greenai_utils.trials import protocol
 
 
@@ -82,18 +85,42 @@ class MeterStudySettings:
 
 
 @dataclass(frozen=True)
+class OtherSearches:
+    """Searches of another space, to see what the space changes, or what a strategy does in it."""
+
+    space: str
+    strategies: tuple[str, ...] = ("random",)
+    seeds: int | None = None
+    """Searches of each strategy; empty for as many as in the first space."""
+
+    def __post_init__(self) -> None:
+        _require(self, "strategies", lambda value: len(set(value)) == len(value) > 0, "one or more different names")
+        _require(self, "seeds", lambda value: value is None or value >= 1, "empty or at least 1")
+
+
+@dataclass(frozen=True)
 class TuningSettings:
     """Searches by several strategies, each from several seeds."""
 
     task: TaskSettings
     strategies: tuple[str, ...] = ("grid", "random", "tpe")
     space: str = "corrected3"
-    other_spaces: tuple[str, ...] = ()
-    """Spaces that random search explores too, to see what the space alone changes."""
+    others: tuple[OtherSearches, ...] = ()
+    """Searches of other spaces."""
+    other_datasets: tuple[str, ...] = ()
+    """Data sets on which all of it is done as well."""
     population: int = 1
-    """How many trials of different searches are trained in one step; 1 trains and reads each alone."""
+    """How many trials of different searches are trained in one step; 1 trains and reads each alone. Searches in which
+    what a training costs is at stake train alone in any case."""
+    alone: int = 20
+    """Configurations of each space trained alone, to measure what the members of a population are charged; the mean of
+    20 has an error of 22 % of what they scatter by (1 / sqrt(n))."""
     trials: int = 64
-    """As published."""
+    """As published; the budget of a search in trainings of full length."""
+    joules: float | None = None
+    """Budget of a search in joules of its trainings; empty for none. It stops at whichever budget it reaches first."""
+    seconds: float | None = None
+    """Budget of a search in seconds of its trainings; empty for none."""
     seeds: int = 20
     """Searches of each strategy; the published study ran one."""
     startup_trials: int = 20
@@ -105,9 +132,23 @@ class TuningSettings:
         _require(self, "trials", lambda value: value >= 1, "at least 1")
         _require(self, "seeds", lambda value: value >= 1, "at least 1")
         _require(self, "population", lambda value: value >= 1, "at least 1")
+        _require(self, "alone", lambda value: value >= 2, "at least 2")
+        _require(self, "other_datasets", lambda value: len({self.task.dataset, *value}) == len(value) + 1, "different")
+        spaces = [self.space, *(other.space for other in self.others)]
+        _require(self, "others", lambda _: len(set(spaces)) == len(spaces), "one entry for each space but the first")
         _require(self, "startup_trials", lambda value: value >= 1, "at least 1")
         _require(self, "strategies", lambda value: len(set(value)) == len(value) > 0, "one or more different names")
         _require(self, "targets", lambda value: all(0 < share <= 1 for share in value), "shares in (0, 1]")
+        self.budget  # noqa: B018 (a wrong budget is an error here, not later)
+
+    @property
+    def budget(self) -> Budget:
+        """What a search may spend.
+
+        Raises:
+            InputError: A limit is not a positive finite number.
+        """
+        return Budget(self.trials, self.joules, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -184,6 +225,7 @@ class Profile:
         description: For whom and how long.
         recorded: Whether the records ship with the repository; they are then read and never added to here.
         threads: CPU threads of a training.
+        spaces: Search spaces of the reader's own, beside those of `spaces.SPACES`; in YAML each by its name.
     """
 
     name: str
@@ -200,10 +242,27 @@ class Profile:
     """Networks this small take longer, and more CPU time, on two threads than on one."""
     seed: int = 0
     """Every random choice of the studies derives from it."""
+    spaces: tuple[Space, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self, "threads", lambda value: value >= 1, "at least 1")
         _require(self, "seed", lambda value: value >= 0, "zero or more")
+        for space in self.spaces:
+            if space.name in SPACES:
+                raise InputError(
+                    f"a space of your own has a name other than {', '.join(SPACES)}", repr(space.name), "rename it"
+                )
+        tuned = (self.tuning.space, *(other.space for other in self.tuning.others))
+        for name in (*tuned, self.protocols.space, self.layers.space):
+            self.space(name)
+
+    def space(self, name: str) -> Space:
+        """A search space by its name: one of the profile's own, or one of `spaces.SPACES`.
+
+        Raises:
+            InputError: There is no such space.
+        """
+        return get_space(name, self.spaces)
 
 
 def profile_names() -> list[str]:
@@ -267,7 +326,11 @@ def _build(cls: type, content: Any, where: str) -> Any:
     if missing:
         raise InputError(f"{where} sets everything that has no default", f"no {', '.join(missing)}", "add it")
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _convert(hints[name], value, f"{where}: {name}") for name, value in content.items()})
+    made = {}
+    for name, value in content.items():
+        convert = _spaces if hints[name] == tuple[Space, ...] else partial(_convert, hints[name])
+        made[name] = convert(value, f"{where}: {name}")
+    return cls(**made)
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -290,3 +353,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"{where} is of type {kind.__name__}", repr(value), f"write a {kind.__name__}")
     return value
+
+
+def _spaces(value: Any, where: str) -> tuple[Space, ...]:
+    """Search spaces as YAML holds them, by name."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} holds search spaces by name", repr(value), "write `name: {dimension: ...}`")
+    return tuple(Space.from_mapping(str(name), dimensions) for name, dimensions in value.items())

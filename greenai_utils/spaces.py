@@ -1,7 +1,7 @@
 """Search spaces as data: the hyperparameters that a search may change, their bounds and their scale."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
@@ -267,12 +267,17 @@ SPACES: Mapping[str, Space] = {
 decades is on a log scale; and `costly`, whose hyperparameters decide how much work a training is."""
 
 
-def get_space(name: str) -> Space:
+def get_space(name: str, own: Iterable[Space] = ()) -> Space:
     """A space by its name.
+
+    Args:
+        name: One of `SPACES`, or of the others.
+        own: Other spaces to choose from.
 
     Raises:
         InputError: There is no such space.
     """
-    if name not in SPACES:
-        raise InputError(f"a search space is one of {', '.join(SPACES)}", repr(name), "name one of these")
-    return SPACES[name]
+    known = {**SPACES, **{space.name: space for space in own}}
+    if name not in known:
+        raise InputError(f"a search space is one of {', '.join(known)}", repr(name), "name one of these")
+    return known[name]

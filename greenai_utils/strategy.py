@@ -64,6 +64,8 @@ class Strategy(ABC):
     """What profiles, records and figures call the strategy."""
     needs_cost: ClassVar[bool] = False
     """Whether it must be told the joules of every trial."""
+    climbs: ClassVar[tuple[tuple[float, ...], ...]] = ((1.0,),)
+    """The ways in which its trainings reach their full length: at which shares of it they pause, the last being 1."""
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -191,6 +193,10 @@ class Strategy(ABC):
                     )
                 self.tell(suggestion, record.score, record.cost_j)
         return self.outstanding
+
+    def may_continue(self, index: int) -> bool:
+        """Whether a suggestion that is or will be made goes on from the paused training of this one, yet to be told."""
+        return False
 
     @abstractmethod
     def _suggest(self, index: int, seed: int) -> Suggestion:

@@ -1,31 +1,16 @@
 """Run what the studies of a profile still lack, under one meter, and record it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Callable, Mapping
 
 from greenai_utils import paths
 from greenai_utils.energy import open_meter
-from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
-from greenai_utils.plans import (
-    AS_MODULES,
-    PLANS,
-    STUDIES,
-    TASKS,
-    TUNING,
-    PlannedSearch,
-    Step,
-    make_planned_strategy,
-    make_trial,
-    plan_searches,
-)
+from greenai_utils.lockstep import Lockstep
+from greenai_utils.plans import ALONE, PLANS, STUDIES, TASKS, TUNING, Step
 from greenai_utils.records import Record, Store
-from greenai_utils.search import Strategy, Told
 from greenai_utils.settings import Profile
 from greenai_utils.tasks import Task
-from greenai_utils.training import Outcome, train
+from greenai_utils.trainer import Tally, Trainer
 from greenai_utils.workbench import Workbench
 
 Progress = Callable[[str, int, int], None]
@@ -34,23 +19,6 @@ Progress = Callable[[str, int, int], None]
 MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
 """How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
 reading over all of it."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many trials a run trained, and how many it found recorded."""
-
-    trained: int = 0
-    found: int = 0
-
-
-@dataclass
-class Search:
-    """A planned search under way: its strategy has been told the first `done` trials."""
-
-    plan: PlannedSearch
-    strategy: Strategy
-    done: int
 
 
 class Session:
@@ -92,8 +60,10 @@ class Session:
         missing = [step for step in steps if step.trial.key not in self.store]
         found = len(steps) - len(missing)
         self._progress(study, found, len(steps))
+        trainer = Trainer(study, self.store, self.workbench)
+        trainer.forget(step.parent.key for step in missing if step.parent is not None)
         for count, step in enumerate(missing, start=1):
-            self._train(study, step)
+            trainer.alone(step)
             self._progress(study, found + count, len(steps))
         return Tally(len(missing), found)
 
@@ -110,100 +80,15 @@ class Session:
         return Tally(len(missing), found)
 
     def _run_searches(self) -> Tally:
-        """Advance all searches in turn, one trial each a round, in an order drawn anew every round.
-
-        A round is cut into groups that are trained and recorded together. Its order and groups follow from the plan
-        alone, so that an interrupted round goes on with the very groups that it would have had.
-        """
-        searches = list(self._searches())
-        total = sum(search.strategy.planned_trials for search in searches)
-        found = done = sum(search.done for search in searches)
-        self._progress(TUNING, done, total)
-        for turn in range(max(search.strategy.planned_trials for search in searches)):
-            order = np.random.default_rng([self.profile.seed, turn]).permutation(len(searches))
-            due = [searches[index] for index in order if turn < searches[index].strategy.planned_trials]
-            for start in range(0, len(due), self.profile.tuning.population):
-                group = due[start : start + self.profile.tuning.population]
-                waiting = [search for search in group if search.done == turn]
-                if waiting:
-                    self._advance(waiting)
-                    done += len(waiting)
-                    self._progress(TUNING, done, total)
-        return Tally(done - found, found)
-
-    def _searches(self) -> Iterator[Search]:
-        recorded: dict[str, dict[int, Record]] = {}
-        for record in self.store:
-            if place := record.get("search"):
-                recorded.setdefault(place["id"], {})[place["trial"]] = record
-        for plan in plan_searches(self.profile):
-            strategy = make_planned_strategy(self.profile, plan)
-            history = recorded.get(plan.identity, {})
-            if len(history) < strategy.planned_trials:
-                strategy.restore(
-                    Told(history[i]["search"]["configuration"], _score(history[i]), _cost_j(history[i]))
-                    for i in sorted(history)
-                )
-            yield Search(plan, strategy, len(history))
-
-    def _advance(self, group: Sequence[Search]) -> None:
-        """Ask each search for a configuration, train them, and tell the scores."""
-        suggestions, steps = [], []
-        for search in group:
-            with self._tuner_meter.window("tuner") as proposing:
-                suggestion = search.strategy.ask()
-            place = {
-                "search": {
-                    "id": search.plan.identity,
-                    "strategy": search.plan.strategy,
-                    "seed": search.plan.seed,
-                    "trial": search.done,
-                    "space": search.plan.space,
-                    "configuration": suggestion.configuration,
-                },
-                "tuner": proposing.reading.as_record(),
-            }
-            trial = make_trial(
-                self.profile.tuning.task, suggestion.configuration, seed=search.plan.trial_seed(search.done)
-            )
-            suggestions.append(suggestion)
-            steps.append(Step(trial, place))
-        records = [self._train(TUNING, step) for step in steps]
-        for search, suggestion, record in zip(group, suggestions, records, strict=True):
-            search.strategy.tell(suggestion, _score(record), _cost_j(record))
-            search.done += 1
-
-    def _train(self, study: str, step: Step) -> Record:
-        bench, engine = self.workbench, Engine(stacked=study not in AS_MODULES)
-        outcome = train(step.trial, bench.dataset(step.trial), bench.meter, bench.device, engine)
-        self.store.append(study, step.trial, {**step.place, **self._observed(outcome)})
-        return self.store[step.trial.key]
-
-    def _observed(self, outcome: Outcome) -> Record:
-        return {
-            "status": "diverged" if outcome.diverged else "ok",
-            "steps": outcome.steps,
-            "train_loss": outcome.train_loss,
-            "validation_accuracy": outcome.validation_accuracy,
-            "test_accuracy": outcome.test_accuracy,
-            "eval_test_accuracy": outcome.eval_test_accuracy,
-            "training": outcome.training.as_record(),
-            "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
-            "repeats": outcome.repeats,
-            "stacked": outcome.stacked,
-            **self.workbench.provenance(),
-        }
-
-
-def _cost_j(record: Record) -> float | None:
-    """The joules that a strategy is told: read over the trial alone, or imputed to it."""
-    joules = record["training"]["gross_j"]
-    return record.get("imputed_j") if joules is None else joules
-
-
-def _score(record: Record) -> float:
-    """What a strategy is told: the accuracy that its protocol chooses by; a diverged training classifies nothing."""
-    if record["status"] == "diverged":
-        return 0.0
-    held_out = record["trial"]["protocol"]["hold_out_validation"]
-    return float(record["validation_accuracy"] if held_out else record["test_accuracy"])
+        # What members of a population are charged is measured first.
+        self._run_steps(ALONE, PLANS[ALONE](self.profile))
+        trainer = Trainer(TUNING, self.store, self.workbench)
+        searches = Lockstep(
+            self.profile,
+            self.store,
+            trainer,
+            self._tuner_meter,
+            self.workbench.device,
+            lambda done, total: self._progress(TUNING, done, total),
+        )
+        return searches.run()

@@ -10,7 +10,16 @@ import pandas as pd
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
-from greenai_utils.plans import TASKS, Step, plan_ladders, plan_layers, plan_meter, plan_protocols, plan_searches
+from greenai_utils.plans import (
+    TASKS,
+    Step,
+    plan_alone,
+    plan_ladders,
+    plan_layers,
+    plan_meter,
+    plan_protocols,
+    plan_searches,
+)
 from greenai_utils.published import Unavailable
 from greenai_utils.published_data import PublishedData
 from greenai_utils.records import Record, Store
@@ -67,6 +76,16 @@ class StudyData:
     def meter(self) -> pd.DataFrame:
         """The trials of the meter study."""
         return self._planned(plan_meter(self.profile))
+
+    @cached_property
+    def alone(self) -> pd.DataFrame:
+        """The trials that were trained alone to say what a member of a population is charged; all of them were read.
+
+        Those of whole trainings start at 0 and stop at a `fidelity` of 1; the others are rungs. Empty where no searches
+        train in populations.
+        """
+        steps = plan_alone(self.profile)
+        return self._planned(steps) if steps else self.trials.iloc[:0]
 
     @cached_property
     def protocols(self) -> pd.DataFrame:
@@ -154,7 +173,7 @@ class StudyData:
         )
 
 
-WHOLE_NUMBERS = ["side", "max_steps", "configuration", "search_seed", "search_trial"]
+WHOLE_NUMBERS = ["side", "max_steps", "configuration", "search_seed", "search_trial", "members"]
 """Columns of counts that most trials leave empty."""
 
 
@@ -183,8 +202,9 @@ def _require_one(column: str, values: set[object]) -> None:
 def _trial_row(record: Record) -> dict[str, object]:
     trial = Trial.from_record(record["trial"])
     network, settings = trial.network, trial.hyperparameters
-    search = record.get("search") or {}
-    training = record["training"]
+    search, alone = record.get("search") or {}, record.get("alone") or {}
+    place = {**alone, **search}
+    training, group = record["training"], record.get("group") or {}
     evaluation = record["evaluation"] or {}
     tuner = record.get("tuner") or {}
     return {
@@ -210,13 +230,15 @@ def _trial_row(record: Record) -> dict[str, object]:
         "protocol": protocol_name(trial.protocol),
         "seed": trial.seed,
         "repetition": trial.repetition,
-        "configuration": record.get("configuration"),
+        "configuration": alone.get("configuration", record.get("configuration")),
         "strategy": search.get("strategy"),
-        "space": search.get("space"),
+        "space": place.get("space"),
         "search": search.get("id"),
         "search_seed": search.get("seed"),
         "search_trial": search.get("trial"),
-        "fidelity": search.get("fidelity", 1.0) if search else None,
+        "fidelity": place.get("fidelity", 1.0) if place else None,
+        "start": place.get("start", 0.0) if place else None,
+        "parent": record.get("parent"),
         "status": record["status"],
         "steps": record["steps"],
         "train_loss": record["train_loss"],
@@ -227,6 +249,8 @@ def _trial_row(record: Record) -> dict[str, object]:
         "net_j": training["net_j"],
         "imputed_j": record.get("imputed_j"),
         "share_j": record.get("share_j"),
+        "group": group.get("id"),
+        "members": group.get("members"),
         "uncertainty_j": training["uncertainty_j"],
         "idle_w": training["idle_w"],
         "duration_s": training["duration_s"],

@@ -23,6 +23,7 @@ from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import (
+    tuning_alone,
     tuning_anytime,
     tuning_costs,
     tuning_energy_to_target,
@@ -81,6 +82,7 @@ TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     "tuning_energy_to_target": tuning_energy_to_target,
     "tuning_pairwise": tuning_pairwise,
     "tuning_costs": tuning_costs,
+    "tuning_alone": tuning_alone,
     "tuning_protocol_effects": tuning_protocol_effects,
     "layer_cells": layer_cells,
     "layer_anova": layer_anova,

@@ -1,19 +1,19 @@
 """Train one trial under a meter that is passed in, and evaluate what came out."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from greenai_utils.batches import to_input, training_split
+from greenai_utils.checkpoints import Checkpoint
 from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
 from greenai_utils.errors import InputError
-from greenai_utils.loops import autocast, fit_module, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import Fit, autocast, fit_module, fit_stacked, image_shape, precision_of
 from greenai_utils.models import build
 from greenai_utils.stacked import StackedNetwork, supports
 from greenai_utils.trials import Trial
@@ -38,6 +38,7 @@ class Outcome:
         evaluation: Energy and time of one pass over the test split; None if it diverged.
         repeats: Trainings inside the window: more than one where a single one is too short for the counter.
         stacked: Whether the network was trained in the engine's stacked form; otherwise as torch runs its modules.
+        checkpoint: From where the training can go on; None unless asked for.
     """
 
     diverged: bool
@@ -50,6 +51,7 @@ class Outcome:
     evaluation: Reading | None
     repeats: int
     stacked: bool
+    checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
 
 def train(
@@ -58,8 +60,13 @@ def train(
     meter: EnergyMeter,
     device: str | torch.device = "cpu",
     engine: Engine = DEFAULT_ENGINE,
+    start: Checkpoint | None = None,
+    keep: bool = False,
 ) -> Outcome:
     """Train a trial from its seed, and evaluate it; the same trial gives the same network on the same machine.
+
+    A training that goes on from where the same trial with fewer `max_steps` paused ends as if it had never paused, to
+    the last bit; its reading is that of the steps made here. One that had diverged by then makes none.
 
     Args:
         trial: What to train.
@@ -67,6 +74,8 @@ def train(
         meter: Reads the training and, in a window of its own, the evaluation.
         device: Where to train.
         engine: How to train.
+        start: Where it goes on from; None for a new training.
+        keep: Whether to make a checkpoint of where it stops.
 
     Returns:
         Accuracies, energy and time.
@@ -78,16 +87,18 @@ def train(
     split = check_training(trial, dataset, device)
     torch.set_flush_denormal(trial.flush_denormal)
     model = make_network(trial, dataset)
-    initial = {name: value.clone() for name, value in model.state_dict().items()}
     stacked = is_stacked(model, trial, split, engine)
+    if start is not None and start.ended:
+        return Outcome(True, start.steps, None, None, None, None, nothing_spent(meter), None, 1, stacked, start)
+    initial = {name: value.clone() for name, value in (start.network if start else model.state_dict()).items()}
 
-    def once() -> tuple[int, float]:
+    def once() -> Fit:
         model.load_state_dict(initial)
-        return fit(model, trial, split, engine)
+        return fit_network(model, trial, split, engine, start, keep)
 
-    (*_, (steps, loss)), reading, repeats = meter.measure(once)
-    if math.isnan(loss):
-        return Outcome(True, steps, None, None, None, None, reading, None, repeats, stacked)
+    (*_, done), reading, repeats = meter.measure(once)
+    if done.diverged:
+        return Outcome(True, done.steps, None, None, None, None, reading, None, repeats, stacked, done.checkpoint)
     eval_mode = trial.protocol.evaluate_in_eval_mode
     # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
     in_eval_mode = None if eval_mode else accuracy(model, dataset.test, trial, True, engine)
@@ -96,7 +107,19 @@ def train(
         validation = accuracy(model, dataset.validation, trial, eval_mode, engine)
     with meter.window("evaluation") as window:
         test = accuracy(model, dataset.test, trial, eval_mode, engine)
-    return Outcome(False, steps, loss, validation, test, in_eval_mode, reading, window.reading, repeats, stacked)
+    return Outcome(
+        diverged=False,
+        steps=done.steps,
+        train_loss=done.loss,
+        validation_accuracy=validation,
+        test_accuracy=test,
+        eval_test_accuracy=in_eval_mode,
+        training=reading,
+        evaluation=window.reading,
+        repeats=repeats,
+        stacked=stacked,
+        checkpoint=done.checkpoint,
+    )
 
 
 def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_ENGINE) -> tuple[int, float]:
@@ -111,11 +134,25 @@ def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_E
     Returns:
         Optimiser steps, and the mean loss of the last epoch: NaN if training diverged.
     """
-    if is_stacked(model, trial, split, engine):
-        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine)
-    else:
-        done = fit_module(model, trial, split, engine)
+    done = fit_network(model, trial, split, engine)
     return done.steps, done.loss
+
+
+def fit_network(
+    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
+) -> Fit:
+    """Train a network in place, in the form that suits it; see `fit` and, for `start` and `keep`, `train`."""
+    if is_stacked(model, trial, split, engine):
+        starts = [] if start is None else [start]
+        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, starts, keep)
+        return done
+    return fit_module(model, trial, split, engine, start, keep)
+
+
+def nothing_spent(meter: EnergyMeter) -> Reading:
+    """The reading of a training that makes no step: not unknown, but zero."""
+    domains = dict.fromkeys(filter(None, meter.boundary.split("+")), 0.0)
+    return Reading(0.0, domains, meter.source, meter.boundary, meter.idle_w, 0.0 if domains else None, 0.0)
 
 
 def accuracy(
@@ -144,7 +181,8 @@ def accuracy(
 
 def make_network(trial: Trial, dataset: Dataset) -> nn.Sequential:
     """A trial's network in the initial state that its seed decides, on the device of the data set."""
-    torch.manual_seed(trial.generator_seed)
+    # Networks are made on the CPU. To seed every other device as well takes as long as to make a small one.
+    torch.default_generator.manual_seed(trial.generator_seed)
     network = build(trial.network, dataset.input_shape, dataset.classes)
     return network.to(dataset.train.images.device)
 

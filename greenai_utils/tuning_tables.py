@@ -8,13 +8,16 @@ pay their imputed joules like any others, so that strategies compare; the tables
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from greenai_utils.comparisons import RankComparison, pairwise_comparisons, rank_comparison
 from greenai_utils.errors import InputError
+from greenai_utils.plans import costs_energy
 from greenai_utils.search_progress import CELL
+from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
 from greenai_utils.survival import energies_to_target, energy_to_target_table, kaplan_meier, restricted_mean_difference
 
@@ -42,6 +45,7 @@ def main_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
     return _in_cell(frame, cell).reset_index(drop=True)
 
 
+@lru_cache(maxsize=2)
 def tuning_summary(data: StudyData) -> pd.DataFrame:
     """One row a search: what it reached, what it spent, and what it spent to reach the target."""
     frame = data.tuning.reset_index(drop=True)
@@ -76,6 +80,7 @@ def tuning_summary(data: StudyData) -> pd.DataFrame:
     return with_source(table.reset_index(), data)
 
 
+@lru_cache(maxsize=2)
 def tuning_anytime(data: StudyData) -> pd.DataFrame:
     """Best accuracy so far against joules so far, after every trial of every search."""
     progress = ["fidelity", "trial_j", "joules_basis", "cumulative_j", "best_so_far"]
@@ -84,6 +89,7 @@ def tuning_anytime(data: StudyData) -> pd.DataFrame:
     return with_source(frame, data)
 
 
+@lru_cache(maxsize=2)
 def tuning_energy_to_target(data: StudyData) -> pd.DataFrame:
     """Restricted mean joules to each target and share of searches that get there, by strategy.
 
@@ -109,6 +115,7 @@ def tuning_energy_to_target(data: StudyData) -> pd.DataFrame:
     return with_source(pd.concat(parts, ignore_index=True), data)
 
 
+@lru_cache(maxsize=2)
 def tuning_pairwise(data: StudyData) -> pd.DataFrame:
     """Every pair of strategies in a cell compared over the seeds that all of them have.
 
@@ -201,6 +208,30 @@ def tuning_costs(data: StudyData) -> pd.DataFrame:
         }
     )
     return with_source(table.reset_index(), data)
+
+
+def tuning_alone(data: StudyData) -> pd.DataFrame:
+    """What trainings take alone, which is what the members of a population are charged, beside what they share.
+
+    One row for each space and each part of the full length that a training or a rung of one makes.
+    """
+    span = ["dataset", "network", "space", "start", "fidelity"]
+    columns = {"mean": "mean_j", "sd": "sd_j", "ci_low": "ci_low_j", "ci_high": "ci_high_j"}
+    alone = data.alone.astype({"gross_j": float, "start": float, "fidelity": float})
+    table = group_means(alone, "gross_j", span).rename(columns=columns)
+    table["cv_pct"] = 100 * table["sd_j"] / table["mean_j"]
+    shared = data.tuning[data.tuning["share_j"].notna()].astype({"share_j": float, "members": float})
+    members = shared.groupby(span)[["share_j", "members"]].mean().reset_index()
+    return with_source(table.merge(members, on=span, how="left"), data)
+
+
+def costly_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the cell in which the space tunes how much work a training is; of several the one most searched."""
+    tuned = [space for space in frame["space"].unique() if costs_energy(data.profile.space(str(space)))]
+    cells = frame[frame["space"].isin(tuned)]
+    if cells.empty:
+        return cells
+    return _in_cell(cells, cells[CELL].value_counts().index[0]).reset_index(drop=True)
 
 
 def nearest_target(data: StudyData) -> float:

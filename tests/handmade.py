@@ -7,12 +7,28 @@
   0.01 more accurate
 - protocols: 1 J at 0.6; 0.5 without applying beta2
 - searches: 1 J, 1.1 J, ... at 0.50, 0.55, ...; TPE 0.1 more accurate; the last trial of grid diverges
+- alone: 1.8 J for a whole training, and its share for a rung; the second configuration takes a third more
+- searches of the other space: populations of all that are alike, which take 0.5 J a member for a whole training and its
+  share for a rung; Hyperband's rungs continue their parents; each member is charged the mean of `alone`, 2.1 J a length
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greenai_utils.plans import LADDERS, LAYERS, METER, PLANS, Step, make_planned_strategy, make_trial, plan_searches
+from greenai_utils.lengths import shortened
+from greenai_utils.plans import (
+    ALONE,
+    LADDERS,
+    LAYERS,
+    METER,
+    PLANS,
+    PlannedSearch,
+    Step,
+    make_planned_strategy,
+    make_trial,
+    plan_searches,
+)
 from greenai_utils.records import Record, Store
 from greenai_utils.settings import Profile, load_profile
 from greenai_utils.trials import Trial
@@ -29,29 +45,55 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
     for study, plan in PLANS.items():
         trials = [(step.trial, {**step.place, **_observed(study, step), **changes}) for step in plan(profile)]
         store.append_together(study, trials)
-    searched = []
+    searched: list[tuple[Trial, Record]] = []
+    rungs: dict[tuple[int, float, float], list[tuple[Trial, Record]]] = {}
     for search in plan_searches(profile):
+        if search.space != profile.tuning.space:
+            for number, trial, seen in _of_population(profile, search):
+                place = seen["search"]
+                rungs.setdefault((number, place["start"], place["fidelity"]), []).append((trial, {**seen, **changes}))
+            continue
         strategy = make_planned_strategy(profile, search)
         for number in range(profile.tuning.trials):
             suggestion = strategy.ask()
             score = 0.5 + 0.05 * number + (0.1 if search.strategy == "tpe" else 0.0)
             strategy.tell(suggestion, score)
-            trial = make_trial(profile.tuning.task, suggestion.configuration, seed=search.trial_seed(number))
-            place = {
-                "search": {
-                    "id": search.identity,
-                    "strategy": search.strategy,
-                    "seed": search.seed,
-                    "trial": number,
-                    "space": search.space,
-                    "configuration": suggestion.configuration,
-                },
-                "tuner": reading(0.5),
-            }
+            trial = make_trial(search.task, suggestion.configuration, seed=search.trial_seed(number))
+            place = {"search": placed(search, number, suggestion.configuration), "tuner": reading(0.5)}
             diverged = search.strategy == "grid" and number == profile.tuning.trials - 1
             searched.append((trial, {**place, **observed(1 + 0.1 * number, None if diverged else score), **changes}))
     store.append_together("tuning", searched)
+    for (number, start, fidelity), members in rungs.items():
+        whole = reading(0.5 * (fidelity - start) * len(members))
+        group = {"id": f"{number} to {fidelity:.2f}", "members": len(members), "training": whole, "evaluation": None}
+        store.append_together("tuning", [(trial, {**seen, "group": group}) for trial, seen in members])
     return store
+
+
+def placed(search: PlannedSearch, number: int, configuration: dict[str, Any]) -> Record:
+    """A trial's place in a search."""
+    names = {"id": search.identity, "strategy": search.strategy, "seed": search.seed, "space": search.space}
+    return {**names, "trial": number, "configuration": configuration}
+
+
+def _of_population(profile: Profile, search: PlannedSearch) -> Iterator[tuple[int, Trial, Record]]:
+    """The trials of a search, each a member of a group; the group itself is known when all of them are."""
+    strategy, made = make_planned_strategy(profile, search), list[tuple[Trial, float]]()
+    for number in range(strategy.planned_trials):
+        suggestion = strategy.ask()
+        parent, start = (None, 0.0) if suggestion.parent is None else made[suggestion.parent]
+        score = 0.5 + 0.3 * suggestion.fidelity + 0.001 * number
+        strategy.tell(suggestion, score)
+        seed = search.trial_seed(number) if parent is None else parent.seed
+        whole = make_trial(search.task, suggestion.configuration, seed=seed)
+        trial = shortened(whole, suggestion.fidelity, start)
+        made.append((trial, suggestion.fidelity))
+        length = suggestion.fidelity - start
+        place = placed(search, number, suggestion.configuration) | {"fidelity": suggestion.fidelity, "start": start}
+        unread = reading(0.0) | {"domains_j": {}, "gross_j": None, "net_j": None, "uncertainty_j": None}
+        charged = {"share_j": 0.5 * length, "imputed_j": 2.1 * length, "training": unread, "evaluation": None}
+        continued = {} if parent is None else {"parent": parent.key}
+        yield number, trial, {"search": place, "tuner": reading(0.5), **continued, **observed(1.0, score), **charged}
 
 
 def observed(joules: float, accuracy: float | None, evaluation_j: float = 0.359) -> Record:
@@ -102,6 +144,11 @@ def _observed(study: str, step: Step) -> Record:
         epochs = step.place["ladder"] == "epochs"
         joules, accuracy = (rung, EPOCHS_ACCURACY[rung]) if epochs else (SIZES_J[rung], SIZES_ACCURACY[rung])
         return observed(float(joules), accuracy + 0.01 * trial.repetition)
+    if study == ALONE:
+        place = step.place["alone"]
+        length = place["fidelity"] - place["start"]
+        parent = {} if step.parent is None else {"parent": step.parent.key}
+        return {**observed(1.8 * length * (1 + place["configuration"] / 3), 0.5 + 0.3 * place["fidelity"]), **parent}
     return _of_protocol(trial)
 
 

@@ -1,10 +1,13 @@
 """Figures of the tuning study: what they show, read off the drawn objects."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from handmade import SMOKE, record_all
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from test_tuning_tables import TWO, Study, protocols, scores, search, study, trial
@@ -15,12 +18,16 @@ from greenai_utils.figures_tuning import (
     best_so_far_figure,
     costs_figure,
     draw_critical_difference,
+    energy_aware_figure,
     energy_to_target_figure,
     pairwise_figure,
     protocol_effects_figure,
     reaching_target_figure,
 )
 from greenai_utils.search import STRATEGIES
+from greenai_utils.settings import OtherSearches
+from greenai_utils.study_data import StudyData
+from greenai_utils.tuning_tables import tuning_alone
 
 DRAWN = [
     best_so_far_figure,
@@ -65,6 +72,7 @@ def test_all_are_registered_under_their_notebook() -> None:
         "01-energy-to-target": energy_to_target_figure,
         "01-pairwise": pairwise_figure,
         "01-protocol-effects": protocol_effects_figure,
+        "01-energy-aware": energy_aware_figure,
         "01-costs": costs_figure,
     }
 
@@ -119,6 +127,46 @@ def test_the_heat_map_reads_row_beats_column() -> None:
         assert [text.get_text() for text in axes.get_xticklabels()] == ["tpe", "random"]
         assert better[0, 1] == 1.0  # more accurate, and fewer joules
         assert better[1, 0] == 0.0
+
+
+def test_what_weighs_joules_is_shown_where_hyperparameters_cost_energy() -> None:
+    assert words(drawn(energy_aware_figure, study(TWO))) == [
+        "No searches of a space that tunes how much work a training is are recorded"
+    ]
+    rows = [row for seed in range(2) for row in search("random", seed, scores(0.5, 0.96, 0.9), space="costly")]
+    for seed, joules in enumerate((2.0, 4.0)):
+        cheap = [trial(0.5, joules), trial(1.0, joules)]
+        rows += search("energy_tpe", seed, cheap, space="costly")
+    figure = drawn(energy_aware_figure, study([*TWO, *rows]))
+    left, right = figure.axes
+    assert [text.get_text() for text in right.get_yticklabels()] == ["energy_tpe", "random"]  # the cheaper first
+    means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
+    assert means == pytest.approx([(4.0 + 8.0) / 2, 20.0])
+    assert left.lines[0].get_ydata()[-1] == 1.0
+    assert any("costly" in text and "2 searches each" in text for text in words(figure))
+
+
+def test_searches_of_other_data_sets_and_spaces_are_cells_to_rank(
+    tmp_path: Path,
+) -> None:
+    """From a profile's settings to the diagram: two data sets, three spaces, three strategies."""
+    others = tuple(OtherSearches(space, ("grid", "random", "tpe"), 2) for space in ("published3", "corrected5"))
+    tuning = replace(SMOKE.tuning, seeds=2, others=others, other_datasets=("fashion_mnist",))
+    profile = replace(SMOKE, tuning=tuning)
+    record_all(tmp_path, profile)
+    data = StudyData.read(profile, tmp_path)
+    assert data.tuning.groupby(["dataset", "space"]).ngroups == 6
+    assert len(tuning_alone(data)) == 6
+    assert sum("critical difference" in text for text in words(drawn(pairwise_figure, data))) == 2
+
+
+def test_populations_and_rungs_can_be_drawn(data: StudyData) -> None:
+    """The first space of these records was read, the other one trained in populations and climbed rungs."""
+    for draw in DRAWN:
+        assert words(drawn(draw, data))
+    other = StudyData(data.profile, data.trials[data.trials["space"] != data.profile.tuning.space])
+    assert (other.tuning["joules_basis"] == "imputed").all()
+    assert other.tuning.query("strategy == 'hyperband'")["start"].nunique() == 3
 
 
 def test_a_critical_difference_diagram_only_over_six_cells() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from handmade import SMOKE, record_all
 from IPython.display import Image, Markdown
 
-from greenai_utils import findings, findings_claims, findings_front, findings_published, paths
+from greenai_utils import findings, findings_claims, findings_front, findings_published, findings_tuning, paths
 from greenai_utils.chapter import Chapter
 from greenai_utils.errors import InputError
 from greenai_utils.published import SHA256
@@ -24,6 +25,20 @@ ON_RECORDS = (
     *(findings_front.attainment, findings_front.networks, findings_front.ladders, findings_claims.rules),
     *(findings_claims.evidence, findings_claims.count, findings_claims.claims, findings_claims.defects),
 )
+
+
+def test_what_members_are_charged_is_said(data: StudyData) -> None:
+    assert findings_tuning.joules_of_searches(data).endswith("none is imputed.")
+    tuning = replace(SMOKE.tuning, space="corrected5", others=())
+    other = StudyData(replace(SMOKE, tuning=tuning), data.trials)
+    trials = data.tuning[data.tuning["space"] == "corrected5"]
+    other.__dict__["tuning"] = trials
+    other.__dict__["alone"] = data.alone
+    said = findings_tuning.joules_of_searches(other)
+    assert "50 of 50 trainings ran many at once" in said
+    assert "100 % of the joules" in said
+    assert "2 random configurations, each trained alone, took 2.1 J on average" in said
+    assert "took 0.5 J of its group's joules: 4.2 times less" in said
 
 
 @pytest.mark.parametrize("sentences", ON_RECORDS)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from greenai_utils import population
 from greenai_utils.counters import CpuTimeEstimate, NoCounter
-from greenai_utils.datasets import Dataset, Split, load
+from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.engine import DEFAULT_ENGINE, Engine
 from greenai_utils.errors import InputError
@@ -213,10 +214,10 @@ def test_a_group_takes_its_share_of_free_memory(digits: Dataset, monkeypatch: py
 def test_running_out_of_memory_halves_the_groups_and_says_so(
     digits: Dataset, meter: EnergyMeter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def limited(networks: list[nn.Sequential], trials: list[Trial], split: Split, engine: Engine) -> list[Fit]:
+    def limited(networks: list[nn.Sequential], *others: Any) -> list[Fit]:
         if len(networks) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return fit_stacked(networks, trials, split, engine)
+        return fit_stacked(networks, *others)
 
     monkeypatch.setattr(population, "fit_stacked", limited)
     limit = 2

@@ -78,6 +78,38 @@ def test_an_unknown_profile_lists_those_there_are() -> None:
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, trials: true}", "type int"),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, strategies: tpe}", "is a list"),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, targets: [1.5]}", "shares"),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, joules: 0}",
+            "budget of joules is a pos",
+        ),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, seconds: -1}",
+            "budget of seconds is a",
+        ),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, joules: .nan}",
+            "budget of joules is a",
+        ),
+        ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, alone: 1}", "alone is at least 2"),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, other_datasets: [digits]}",
+            "other_datasets is different",
+        ),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, others: [{space: corrected3}]}",
+            "one entry for each space",
+        ),
+        (
+            "tuning: {task: {dataset: digits}}",
+            "tuning: {task: {dataset: digits}, others: [{space: costly, seeds: 0}]}",
+            "seeds is empty or at least 1",
+        ),
+        ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, space: mine}", "got 'mine'"),
         ("description: minimal", "description: minimal\nmeter: {watts_per_core: -3}", "positive number of watts"),
         ("description: minimal", "description: minimal\nmeter: {watts_per_core: .inf}", "positive number of watts"),
         ("description: minimal", "description: [", "is YAML"),

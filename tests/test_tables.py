@@ -14,8 +14,6 @@ from greenai_utils import datasets, paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.errors import InputError
 from greenai_utils.front_tables import (
-    TEST_IMAGES,
-    VALIDATION_IMAGES,
     accuracy_and_energy,
     front_knee,
     images_judged,
@@ -23,6 +21,7 @@ from greenai_utils.front_tables import (
     wilson_error,
 )
 from greenai_utils.ladder_tables import ladder_fits
+from greenai_utils.lengths import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES
 from greenai_utils.published import SHA256, Unavailable
 from greenai_utils.records import Store
 from greenai_utils.study_data import StudyData, trials_table
@@ -40,7 +39,7 @@ def table(data: StudyData, name: str) -> pd.DataFrame:
 
 def test_every_record_has_a_row(data: StudyData) -> None:
     trials = table(data, "trials")
-    assert len(trials) == len(Store(paths.records_folder("smoke"))) == 3 + 54 + 16 + 16 + 12
+    assert len(trials) == len(Store(paths.records_folder("smoke"))) == 3 + 14 + 54 + 50 + 16 + 16 + 12
     assert trials["key"].is_unique
     meter = trials[trials["study"] == "meter"]
     assert meter["gross_j"].to_list() == [1.0, 2.0, 3.0]
@@ -104,6 +103,30 @@ def test_analysis_of_the_layer_study(data: StudyData) -> None:
     )
     assert anova.loc["conv", "eta_sq"] == pytest.approx(256 / 277)
     assert anova.loc["conv", "f"] == pytest.approx(256 / (1 / 8))
+
+
+# --- what members of a population are charged
+
+
+def test_the_sample_alone_and_what_members_share(data: StudyData) -> None:
+    sample = table(data, "tuning_alone").set_index(["space", "start", "fidelity"])
+    whole = sample.loc[("corrected5", 0.0, 1.0)]
+    # 1.8 J and a third more; a member takes 0.5 J for a whole training.
+    assert whole[["n", "mean_j"]].to_list() == pytest.approx([2, 2.1])
+    assert whole["sd_j"] == pytest.approx(0.6 / np.sqrt(2))
+    assert whole["share_j"] == pytest.approx(0.5)
+    rung = sample.loc[("corrected5", 1 / 9, 1 / 3)]
+    assert rung[["mean_j", "share_j"]].to_list() == pytest.approx([2.1 * 2 / 9, 0.5 * 2 / 9])
+    assert sample.loc[("corrected5", 1 / 3, 1.0), "n"] == 4  # of both ways that pause there
+    assert np.isnan(sample.loc[("corrected3", 0.0, 1.0), "share_j"])  # whose searches were read
+    assert data.alone["gross_j"].notna().all()
+
+
+def test_a_search_pays_for_each_rung_once(data: StudyData) -> None:
+    climbs = data.tuning.query("strategy == 'hyperband'")
+    assert climbs.groupby("search")["trial_j"].sum().to_list() == pytest.approx([2.1 * (21 + 21) / 9] * 2)
+    assert (climbs["parent"].notna() == (climbs["start"] > 0)).all()
+    assert climbs.query("fidelity < 1 and search_trial < 12")["best_so_far"].isna().all()
 
 
 # --- fronts
@@ -196,8 +219,9 @@ def test_half_of_equal_searches_attain_what_each_does(data: StudyData) -> None:
 
 def test_joules_that_were_not_read_take_no_part(offline: Path, tmp_path: Path) -> None:
     store = record_all(tmp_path)
-    records = [record | {"imputed_j": record["training"]["gross_j"]} for record in store if record["study"] == "tuning"]
+    records = [record for record in store if record["study"] == "tuning"]
     for record in records:
+        record["imputed_j"] = record.get("imputed_j") or record["training"]["gross_j"]
         record["training"] = record["training"] | {"gross_j": None, "net_j": None}
     others = [record for record in store if record["study"] != "tuning"]
     imputed = StudyData(SMOKE, trials_table([*records, *others]))
@@ -216,9 +240,10 @@ def test_wilsons_error_is_half_of_his_interval_at_one_standard_deviation(share: 
 
 def test_the_sizes_of_the_splits_are_those_of_the_data(data: StudyData) -> None:
     digits = datasets.load("digits")
+    assert len(digits.train.labels) == TRAINING_IMAGES["digits"]
     assert len(digits.validation.labels) == VALIDATION_IMAGES["digits"]
     assert len(digits.test.labels) == TEST_IMAGES["digits"]
-    assert set(VALIDATION_IMAGES) == set(TEST_IMAGES) == set(datasets.NAMES)
+    assert set(TRAINING_IMAGES) == set(VALIDATION_IMAGES) == set(TEST_IMAGES) == set(datasets.NAMES)
     judged = images_judged(pd.DataFrame({"dataset": ["cifar10", "fashion_mnist"], "validation_accuracy": [0.5, None]}))
     assert judged.to_list() == [5000, 10_000]
 

@@ -1,0 +1,160 @@
+"""Train what a plan names, alone or many at once, and record it; pause trainings and let them go on."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from greenai_utils import paths
+from greenai_utils.checkpoints import Checkpoint, CheckpointFolder
+from greenai_utils.energy import Reading
+from greenai_utils.engine import Engine
+from greenai_utils.plans import AS_MODULES, Step
+from greenai_utils.population import PopulationOutcome, train_population
+from greenai_utils.records import Record, Store
+from greenai_utils.training import Outcome, check_training, fit_network, make_network, train
+from greenai_utils.trials import Trial, canonical
+from greenai_utils.workbench import Workbench
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many trials a run trained, and how many it found recorded."""
+
+    trained: int = 0
+    found: int = 0
+
+
+class Trainer:
+    """Trains the steps of one study and records them.
+
+    A paused training is on disk before its record is, so that whoever finds the record can go on from there; if it is
+    lost, it is trained again outside every window of energy, and the log says so.
+
+    Args:
+        study: Whose steps.
+        store: Where they are recorded.
+        workbench: What they are trained and measured with.
+    """
+
+    def __init__(self, study: str, store: Store, workbench: Workbench) -> None:
+        self._study, self._store, self._bench = study, store, workbench
+        self._engine = Engine(stacked=study not in AS_MODULES)
+        self._paused = CheckpointFolder(paths.checkpoints_folder(workbench.profile.name, study))
+
+    def alone(self, step: Step) -> Record:
+        """Train a step, read over it alone, and record it; what another writer recorded meanwhile stands."""
+        bench = self._bench
+        meter, dataset, start = bench.meter, bench.dataset(step.trial), self._start(step)
+        outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)
+        seen = {
+            "training": outcome.training.as_record(),
+            "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
+            "repeats": outcome.repeats,
+            "stacked": outcome.stacked,
+        }
+        [record] = self._record([step], [outcome], [seen])
+        return record
+
+    def together(self, steps: Sequence[Step], imputed_j: Sequence[float]) -> list[Record]:
+        """Train steps as one population and record them, all or none.
+
+        Args:
+            steps: Alike but for seeds and hyperparameters, all new or all paused after equally many steps.
+            imputed_j: What each is charged, in joules.
+        """
+        bench = self._bench
+        meter, trials = bench.meter, [step.trial for step in steps]
+        dataset = bench.dataset(trials[0])
+        starts = [start for step in steps if (start := self._start(step)) is not None]
+        pauses = any(step.pauses for step in steps)
+        outcomes = train_population(trials, dataset, meter, bench.device, self._engine, starts=starts, keep=pauses)
+        groups = _groups(trials, outcomes)
+        seen = [
+            {
+                "training": without_energy(outcome.group).as_record(),
+                "evaluation": None,
+                "repeats": outcome.repeats,
+                "stacked": True,
+                "group": groups[id(outcome.group)],
+                "share_j": outcome.share_j,
+                "imputed_j": charge,
+            }
+            for outcome, charge in zip(outcomes, imputed_j, strict=True)
+        ]
+        return self._record(steps, outcomes, seen)
+
+    def forget(self, but: Iterable[str]) -> None:
+        """Remove the paused trainings that nothing will continue: all but those of trials with these keys."""
+        self._paused.keep_only(set(but))
+
+    def _record(
+        self, steps: Sequence[Step], outcomes: Sequence[Outcome | PopulationOutcome], seen: Sequence[Record]
+    ) -> list[Record]:
+        for step, outcome in zip(steps, outcomes, strict=True):
+            if step.pauses and outcome.checkpoint is not None:
+                self._paused.save(step.trial.key, outcome.checkpoint)
+        provenance = self._bench.provenance()
+        subjects = [
+            (
+                step.trial,
+                {
+                    **step.place,
+                    **({} if step.parent is None else {"parent": step.parent.key}),
+                    "status": "diverged" if outcome.diverged else "ok",
+                    "steps": outcome.steps,
+                    "train_loss": outcome.train_loss,
+                    "validation_accuracy": outcome.validation_accuracy,
+                    "test_accuracy": outcome.test_accuracy,
+                    "eval_test_accuracy": outcome.eval_test_accuracy,
+                    **own,
+                    **provenance,
+                },
+            )
+            for step, outcome, own in zip(steps, outcomes, seen, strict=True)
+        ]
+        self._store.append_together(self._study, subjects)
+        for step in steps:
+            if step.parent is not None:
+                self._paused.remove(step.parent.key)
+        return [self._store[step.trial.key] for step in steps]
+
+    def _start(self, step: Step) -> Checkpoint | None:
+        """Where a step goes on from; None for a new training."""
+        if step.parent is None:
+            return None
+        return self._paused.load(step.parent.key) or self._train_again(step.parent)
+
+    def _train_again(self, trial: Trial) -> Checkpoint | None:
+        log.warning(
+            "The checkpoint of trial %s is lost: training that far again, outside the energy window.", trial.key
+        )
+        dataset = self._bench.dataset(trial)
+        split = check_training(trial, dataset, self._bench.device)
+        torch.set_flush_denormal(trial.flush_denormal)
+        return fit_network(make_network(trial, dataset), trial, split, self._engine, keep=True).checkpoint
+
+
+def without_energy(group: Reading) -> Reading:
+    """What a member's reading keeps of its group's: when, where from and of what, but no joules, which are not its."""
+    return Reading(group.duration_s, {}, group.source, group.boundary, group.idle_w, None, group.cpu_s)
+
+
+def _groups(trials: Sequence[Trial], outcomes: Sequence[PopulationOutcome]) -> dict[int, Record]:
+    """What the records of each group share, by the `id` of its reading."""
+    keys: dict[int, list[str]] = {}
+    for trial, outcome in zip(trials, outcomes, strict=True):
+        keys.setdefault(id(outcome.group), []).append(trial.key)
+    return {
+        id(outcome.group): {
+            "id": hashlib.sha256(canonical(keys[id(outcome.group)]).encode()).hexdigest()[:12],
+            "members": outcome.members,
+            "training": outcome.group.as_record(),
+            "evaluation": None if outcome.group_evaluation is None else outcome.group_evaluation.as_record(),
+        }
+        for outcome in outcomes
+    }
