@@ -1,7 +1,7 @@
 """The training loops: networks stacked and trained together, or one module as torch runs it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from greenai_utils.adam import Adam, make_adam
-from greenai_utils.batches import draw_orders, iterate, order_generator
+from greenai_utils.batches import draw_orders, iterate, order_generator, to_input
 from greenai_utils.datasets import Split
 from greenai_utils.engine import Engine
+from greenai_utils.errors import InputError
+from greenai_utils.schedules import rate_factors
 from greenai_utils.stacked import StackedNetwork
 from greenai_utils.trials import Trial
+
+EVALUATION_BATCH = 2000
+"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,13 @@ class Fit:
         return math.isnan(self.loss)
 
 
-def fit_stacked(networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine) -> list[Fit]:
+def fit_stacked(
+    networks: Sequence[nn.Sequential],
+    trials: Sequence[Trial],
+    split: Split,
+    engine: Engine,
+    validation: Split | None = None,
+) -> list[Fit]:
     """Train K networks together in place; nothing is read back from the device inside an epoch.
 
     A network whose loss over an epoch is not finite is left as that epoch left it, and the others go on without it.
@@ -44,20 +55,26 @@ def fit_stacked(networks: Sequence[nn.Sequential], trials: Sequence[Trial], spli
         trials: What to train, alike but for seeds and hyperparameters.
         split: Images to learn from.
         engine: How to train.
+        validation: What trials that stop by their accuracy are judged by after every epoch.
     """
     trial = trials[0]
     stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
     with engine.limit_threads(stack.training_flops * trial.batch_size):
-        return _fit_stack(stack, networks, trials, split, engine)
+        return _fit_stack(stack, networks, trials, split, engine, validation)
 
 
 def _fit_stack(
-    stack: StackedNetwork, networks: Sequence[nn.Sequential], trials: Sequence[Trial], split: Split, engine: Engine
+    stack: StackedNetwork,
+    networks: Sequence[nn.Sequential],
+    trials: Sequence[Trial],
+    split: Split,
+    engine: Engine,
+    validation: Split | None,
 ) -> list[Fit]:
     trial = trials[0]
-    per_epoch = math.ceil(len(split.labels) / trial.batch_size)
-    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
-    adam = make_adam([one.hyperparameters for one in trials], trial.protocol.apply_beta2, stack.parameters, int(last))
+    last = planned_steps(trial, split)
+    settings = [one.hyperparameters for one in trials]
+    adam = make_adam(settings, trial.protocol.apply_beta2, stack.parameters, last, trial.schedule)
     step = _Step(stack, adam, engine.cuda_graphs)
     generators = [order_generator(one) for one in trials]
     orders = draw_orders(generators, split)
@@ -78,6 +95,9 @@ def _fit_stack(
         going = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
         for row, loss in enumerate(losses):
             fits[active[row]] = Fit(steps, loss if row in going else math.nan)
+        if steps < last:
+            arrived = _find_arrived(stack, trial, validation)
+            going = [row for row in going if row not in arrived]
         if len(going) < len(active):
             for row in set(range(len(active))) - set(going):
                 stack.write(row, networks[active[row]])
@@ -134,7 +154,7 @@ class _Step:
         return losses
 
 
-def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> Fit:
+def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine, validation: Split | None = None) -> Fit:
     """Train a network in place as torch runs its modules.
 
     Where the protocol does not stay on the device this is the published loop: batches are made on the host, copied one
@@ -145,6 +165,7 @@ def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> 
         trial: What to train.
         split: Images to learn from.
         engine: How to train.
+        validation: What a trial that stops by its accuracy is judged by after every epoch.
     """
     settings, stay = trial.hyperparameters, trial.protocol.stay_on_device
     device = split.images.device
@@ -156,30 +177,85 @@ def fit_module(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> 
         weight_decay=settings.weight_decay,
         fused=stay,
     )
-    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile and stay else model
+    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile else model
     source = split if stay else split.to("cpu")
     generator = order_generator(trial)
     dtype = next(model.parameters()).dtype
-    fixed = None if trial.protocol.reshuffle else list(_batches(source, trial, generator, dtype, engine))
+    orders = draw_orders([generator], source)
+    # The published code held all batches in float32; on the device that would be four times the data set.
+    held = None if stay or trial.protocol.reshuffle else list(_batches(source, orders, trial, dtype, engine))
+    last = planned_steps(trial, split)
+    rates = (rate_factors(trial.schedule, last) * settings.learning_rate).tolist()
     model.train()
     steps, mean = 0, math.nan
-    for _ in range(trial.epochs):
+    while steps < last:
+        if steps and trial.protocol.reshuffle:
+            orders = draw_orders([generator], source)
         losses: list[Tensor | float] = []
-        for images, labels in fixed or _batches(source, trial, generator, dtype, engine):
+        for images, labels in held or _batches(source, orders, trial, dtype, engine):
             loss = compute_loss(forward, images.to(device), labels.to(device), trial)
+            optimiser.param_groups[0]["lr"] = rates[steps]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.append(loss.detach() if stay else loss.item())
             steps += 1
-            if steps == trial.max_steps:
+            if steps == last:
                 break
         mean = float(torch.stack([torch.as_tensor(one) for one in losses]).mean())
         if not math.isfinite(mean):
             return Fit(steps, math.nan)
-        if steps == trial.max_steps:
-            break
+        if trial.stop_at is not None and steps < last:
+            if share_correct(score_module(model, trial), _require(validation)) >= trial.stop_at:
+                break
+            model.train()
     return Fit(steps, mean)
+
+
+def planned_steps(trial: Trial, split: Split) -> int:
+    """How many optimiser steps a training makes unless it stops before."""
+    steps = trial.epochs * math.ceil(len(split.labels) / trial.batch_size)
+    return min(steps, trial.max_steps or steps)
+
+
+def score_module(model: nn.Module, trial: Trial, eval_mode: bool = True) -> Callable[[Tensor], Tensor]:
+    """A function from images (N, C, H, W) in uint8 to a module's scores (N, classes); sets the module's mode."""
+    dtype = next(model.parameters()).dtype
+    model.train(not eval_mode)
+
+    def score(images: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(trial, images.device):
+            scores: Tensor = model(to_input(images, dtype))
+        return scores
+
+    return score
+
+
+def share_correct(score: Callable[[Tensor], Tensor], split: Split, at_once: int = EVALUATION_BATCH) -> float:
+    """The share of a split that is classified correctly, by scores of so many images at once."""
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(at_once), split.labels.split(at_once), strict=True):
+        correct += (score(images).argmax(dim=1) == labels).sum()
+    return int(correct) / len(split.labels)
+
+
+def _find_arrived(stack: StackedNetwork, trial: Trial, validation: Split | None) -> Collection[int]:
+    """The members of a stack that have reached the accuracy by which their trials stop."""
+    if trial.stop_at is None:
+        return ()
+    split = _require(validation)
+    members, dtype = len(stack.parameters), stack.parameters.dtype
+    correct = torch.zeros(members, dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(trial.batch_size), split.labels.split(trial.batch_size), strict=True):
+        x = to_input(images, dtype).to(stack.precision).flatten(1)
+        correct += (stack.scores(x.expand(members, *x.shape)).argmax(2) == labels).sum(1)
+    return {row for row, right in enumerate(correct.tolist()) if right / len(split.labels) >= trial.stop_at}
+
+
+def _require(validation: Split | None) -> Split:
+    if validation is None:
+        raise InputError("a trial that stops by its accuracy is judged by a validation split", "none", "pass one")
+    return validation
 
 
 def compute_loss(model: Callable[..., Tensor], images: Tensor, labels: Tensor, trial: Trial) -> Tensor:
@@ -205,10 +281,9 @@ def image_shape(split: Split) -> tuple[int, int, int]:
 
 
 def _batches(
-    source: Split, trial: Trial, generator: torch.Generator, dtype: torch.dtype, engine: Engine
+    source: Split, orders: Tensor, trial: Trial, dtype: torch.dtype, engine: Engine
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of an epoch of one module: images (B, C, H, W) and labels (B,)."""
-    orders = draw_orders([generator], source)
     layout = torch.channels_last if engine.channels_last else torch.contiguous_format
     for images, labels in iterate(source, orders, trial.batch_size, dtype):
         yield images[0].unflatten(1, image_shape(source)).contiguous(memory_format=layout), labels[0]

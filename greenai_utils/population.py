@@ -139,7 +139,7 @@ def _train_group(
     def once() -> list[Fit]:
         for network, state in zip(networks, initial, strict=True):
             network.load_state_dict(state)
-        return fit_stacked(networks, trials, split, engine)
+        return fit_stacked(networks, trials, split, engine, dataset.validation)
 
     (*_, fits), reading, repeats = meter.measure(once)
     finished = [index for index, fit in enumerate(fits) if not fit.diverged]

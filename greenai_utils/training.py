@@ -13,13 +13,18 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
 from greenai_utils.errors import InputError
-from greenai_utils.loops import autocast, fit_module, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import (
+    EVALUATION_BATCH,
+    fit_module,
+    fit_stacked,
+    image_shape,
+    precision_of,
+    score_module,
+    share_correct,
+)
 from greenai_utils.models import build
 from greenai_utils.stacked import StackedNetwork, supports
 from greenai_utils.trials import Trial
-
-EVALUATION_BATCH = 2000
-"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def train(
 
     def once() -> tuple[int, float]:
         model.load_state_dict(initial)
-        return fit(model, trial, split, engine)
+        return fit(model, trial, split, engine, dataset.validation)
 
     (*_, (steps, loss)), reading, repeats = meter.measure(once)
     if math.isnan(loss):
@@ -99,7 +104,13 @@ def train(
     return Outcome(False, steps, loss, validation, test, in_eval_mode, reading, window.reading, repeats, stacked)
 
 
-def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_ENGINE) -> tuple[int, float]:
+def fit(
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine = DEFAULT_ENGINE,
+    validation: Split | None = None,
+) -> tuple[int, float]:
     """Train a network in place.
 
     Args:
@@ -107,14 +118,15 @@ def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_E
         trial: Hyperparameters, protocol and length.
         split: Images to learn from.
         engine: How to train.
+        validation: What a trial that stops by its accuracy is judged by; other trials need none.
 
     Returns:
         Optimiser steps, and the mean loss of the last epoch: NaN if training diverged.
     """
     if is_stacked(model, trial, split, engine):
-        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine)
+        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, validation)
     else:
-        done = fit_module(model, trial, split, engine)
+        done = fit_module(model, trial, split, engine, validation)
     return done.steps, done.loss
 
 
@@ -135,11 +147,7 @@ def accuracy(
         Correct predictions over N.
     """
     score = _scorer(model, split, trial, eval_mode, engine)
-    size = EVALUATION_BATCH if eval_mode else len(split.labels)
-    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
-        correct += (score(images).argmax(dim=1) == labels).sum()
-    return int(correct) / len(split.labels)
+    return share_correct(score, split, EVALUATION_BATCH if eval_mode else len(split.labels))
 
 
 def make_network(trial: Trial, dataset: Dataset) -> nn.Sequential:
@@ -189,8 +197,8 @@ def _scorer(
     model: nn.Module, split: Split, trial: Trial, eval_mode: bool, engine: Engine
 ) -> Callable[[Tensor], Tensor]:
     """A function from images (N, C, H, W) in uint8 to scores (N, classes)."""
-    dtype = next(model.parameters()).dtype
     if is_stacked(model, trial, split, engine):
+        dtype = next(model.parameters()).dtype
         stack = StackedNetwork([cast(nn.Sequential, model)], image_shape(split), precision_of(trial, model))
 
         def score_stacked(images: Tensor) -> Tensor:
@@ -199,11 +207,4 @@ def _scorer(
                 return stack.scores(x.unsqueeze(0), training=not eval_mode)[0]
 
         return score_stacked
-    model.train(not eval_mode)
-
-    def score(images: Tensor) -> Tensor:
-        with torch.no_grad(), autocast(trial, images.device):
-            scores: Tensor = model(to_input(images, dtype))
-        return scores
-
-    return score
+    return score_module(model, trial, eval_mode)
