@@ -9,8 +9,10 @@ from greenai_utils import paths
 from greenai_utils.energy import open_meter
 from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
+from greenai_utils.lever_runs import measure_lever
 from greenai_utils.plans import (
     AS_MODULES,
+    LEVER_STUDY,
     PLANS,
     STUDIES,
     TASKS,
@@ -31,7 +33,7 @@ from greenai_utils.workbench import Workbench
 Progress = Callable[[str, int, int], None]
 """Told the study, how many of its trials are recorded, and how many it needs."""
 
-MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
+MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {LEVER_STUDY: measure_lever}
 """How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
 reading over all of it."""
 

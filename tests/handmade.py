@@ -6,11 +6,14 @@
 - ladders: epochs in joules (1, 2, 4) at 0.5, 0.7, 0.8; networks at 5, 10, 15 J at 0.6, 0.8, 0.8; the second repetition
   0.01 more accurate
 - protocols: 1 J at 0.6; 0.5 without applying beta2
+- levers: see `handmade_levers`
 - searches: 1 J, 1.1 J, ... at 0.50, 0.55, ...; TPE 0.1 more accurate; the last trial of grid diverges
 """
 
 from pathlib import Path
 from typing import Any
+
+from handmade_levers import record_levers
 
 from greenai_utils.plans import LADDERS, LAYERS, METER, PLANS, Step, make_planned_strategy, make_trial, plan_searches
 from greenai_utils.records import Record, Store
@@ -51,6 +54,8 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
             diverged = search.strategy == "grid" and number == profile.tuning.trials - 1
             searched.append((trial, {**place, **observed(1 + 0.1 * number, None if diverged else score), **changes}))
     store.append_together("tuning", searched)
+    record_levers(folder, profile)
+    store.refresh()
     return store
 
 

@@ -22,17 +22,21 @@ ORDER = (
         "energy",
         "datasets",
         "models",
+        "schedules",
         "training",
         "search",
+        "levers",
         "records",
     ),
-    *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "tables", "figures", "chapter"),
+    *("plain_loop", "lever_runs", "studies", "published", "statistics", "anova", "survival", "fronts", "claims"),
+    *("lever_tables", "tables", "figures", "chapter"),
     *("notebooks", "reporting", "pipeline", "__main__"),
 )
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
 DEFERRED = {("__main__", "studies"), ("energy", "zeus_counters")}
 WITHOUT_TORCH = (
-    *("errors", "search", "records", "published", "statistics", "anova", "survival", "fronts", "claims", "tables"),
+    *("errors", "search", "levers", "records", "published", "statistics", "anova", "survival", "fronts", "claims"),
+    *("lever_tables", "tables"),
     *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
 )
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
