@@ -1,7 +1,7 @@
 """The training loops: networks stacked and trained together, or one module as torch runs it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,12 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from greenai_utils.adam import Adam, make_adam
-from greenai_utils.batches import draw_orders, iterate, order_generator
+from greenai_utils.batches import draw_orders, iterate, order_generator, to_input
 from greenai_utils.checkpoints import Checkpoint
 from greenai_utils.datasets import Split
 from greenai_utils.engine import Engine
+from greenai_utils.errors import InputError
+from greenai_utils.schedules import rate_factors
 from greenai_utils.stacked import StackedNetwork
 from greenai_utils.trials import Trial
+
+EVALUATION_BATCH = 2000
+"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ def fit_stacked(
     trials: Sequence[Trial],
     split: Split,
     engine: Engine,
+    validation: Split | None = None,
     starts: Sequence[Checkpoint] = (),
     keep: bool = False,
 ) -> list[Fit]:
@@ -55,13 +61,14 @@ def fit_stacked(
         trials: What to train, alike but for seeds and hyperparameters.
         split: Images to learn from.
         engine: How to train.
+        validation: What trials that stop by their accuracy are judged by after every epoch.
         starts: Where each of them goes on from, all after equally many steps; none for new trainings.
         keep: Whether to make checkpoints of where they stop.
     """
     trial = trials[0]
     stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
     with engine.limit_threads(stack.training_flops * trial.batch_size):
-        return _fit_stack(stack, networks, trials, split, engine, starts, keep)
+        return _fit_stack(stack, networks, trials, split, engine, validation, starts, keep)
 
 
 def _fit_stack(
@@ -70,24 +77,20 @@ def _fit_stack(
     trials: Sequence[Trial],
     split: Split,
     engine: Engine,
+    validation: Split | None,
     starts: Sequence[Checkpoint],
     keep: bool,
 ) -> list[Fit]:
     trial = trials[0]
-    per_epoch = math.ceil(len(split.labels) / trial.batch_size)
-    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
-    adam = make_adam([one.hyperparameters for one in trials], trial.protocol.apply_beta2, stack.parameters, int(last))
+    last, per_epoch = planned_steps(trial, split), steps_per_epoch(trial, split)
+    settings = [one.hyperparameters for one in trials]
+    length = trial.epochs * per_epoch
+    adam = make_adam(settings, trial.protocol.apply_beta2, stack.parameters, length, trial.schedule)
     step = _Step(stack, adam, engine.cuda_graphs)
     generators = [order_generator(one) for one in trials]
     steps, seen = (starts[0].steps, starts[0].batches) if starts else (0, 0)
-    if starts:
-        for generator, start in zip(generators, starts, strict=True):
-            generator.set_state(start.generator)
-        adam.resume(torch.stack([one.first for one in starts]), torch.stack([one.second for one in starts]), steps)
-        orders = torch.stack([one.order for one in starts]).to(split.labels.device)
-        total = stack.parameters.new_tensor([one.loss for one in starts])
-    else:
-        orders = draw_orders(generators, split)
+    orders = _resume(generators, adam, starts, split) if starts else draw_orders(generators, split)
+    total = stack.parameters.new_tensor([one.loss for one in starts])
     fits = [Fit(0, math.nan)] * len(trials)
     active = list(range(len(trials)))
     while active and steps < last:
@@ -102,29 +105,35 @@ def _fit_stack(
                 break
         losses = (total / seen).tolist()
         seen %= per_epoch
-        going = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
+        finite = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
+        arrived = _find_arrived(stack, trial, validation) if steps < last else ()
+        going = [row for row in finite if row not in arrived] if steps < last else []
         for row, loss in enumerate(losses):
-            index, finite, checkpoint = active[row], row in going, None
-            if steps == last or not finite:
-                stack.write(row, networks[index])
-                if keep:
-                    checkpoint = _checkpoint(
-                        networks[index],
-                        adam.moments(row),
-                        generators[index],
-                        orders[row],
-                        steps,
-                        seen,
-                        float(total[row]),
-                    )
-            fits[index] = Fit(steps, loss if finite else math.nan, checkpoint)
-        if len(going) < len(active) and steps < last:
-            stack.select(going)
-            adam.select(going, stack.parameters)
-            step = _Step(stack, adam, engine.cuda_graphs)
-            orders = orders[going]
+            if row in going:
+                continue
+            index, checkpoint = active[row], None
+            stack.write(row, networks[index])
+            if keep:
+                where = (orders[row], steps, seen, float(total[row]))
+                checkpoint = _checkpoint(networks[index], adam.moments(row), generators[index], *where)
+            fits[index] = Fit(steps, loss if row in finite else math.nan, checkpoint)
+        if len(going) < len(active):
             active = [active[row] for row in going]
+            if active:
+                stack.select(going)
+                adam.select(going, stack.parameters)
+                step = _Step(stack, adam, engine.cuda_graphs)
+                orders = orders[going]
     return fits
+
+
+def _resume(generators: Sequence[torch.Generator], adam: Adam, starts: Sequence[Checkpoint], split: Split) -> Tensor:
+    """Put generators and optimiser where the checkpoints were; returns the orders of their epoch, shape (K, N)."""
+    for generator, start in zip(generators, starts, strict=True):
+        generator.set_state(start.generator)
+    first, second = (torch.stack([getattr(one, name) for one in starts]) for name in ("first", "second"))
+    adam.resume(first, second, starts[0].steps)
+    return torch.stack([one.order for one in starts]).to(split.labels.device)
 
 
 class _Step:
@@ -171,7 +180,13 @@ class _Step:
 
 
 def fit_module(
-    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine,
+    validation: Split | None = None,
+    start: Checkpoint | None = None,
+    keep: bool = False,
 ) -> Fit:
     """Train a network in place as torch runs its modules.
 
@@ -183,6 +198,7 @@ def fit_module(
         trial: What to train.
         split: Images to learn from.
         engine: How to train.
+        validation: What a trial that stops by its accuracy is judged by after every epoch.
         start: Where it goes on from; None for a new training.
         keep: Whether to make a checkpoint of where it stops.
     """
@@ -196,7 +212,7 @@ def fit_module(
         weight_decay=settings.weight_decay,
         fused=stay,
     )
-    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile and stay else model
+    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile else model
     source = split if stay else split.to("cpu")
     generator = order_generator(trial)
     dtype = next(model.parameters()).dtype
@@ -209,19 +225,21 @@ def fit_module(
     else:
         orders = draw_orders([generator], source)
     batches = partial(_batches, source, batch_size=trial.batch_size, dtype=dtype, engine=engine)
-    fixed = None if trial.protocol.reshuffle else list(batches(orders))
+    # The published code held all batches in float32; on the device that would be four times the data set.
+    held = None if stay or trial.protocol.reshuffle else list(batches(orders))
+    last, per_epoch = planned_steps(trial, split), steps_per_epoch(trial, split)
+    rates = (rate_factors(trial.schedule, trial.epochs * per_epoch) * settings.learning_rate).tolist()
     model.train()
-    mean, per_epoch = math.nan, math.ceil(len(source.labels) / trial.batch_size)
-    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
+    mean = math.nan
     while steps < last:
         if not seen:
             total = 0.0
             if steps and trial.protocol.reshuffle:
                 orders = draw_orders([generator], source)
         losses: list[Tensor | float] = [total] if seen else []
-        ahead = batches(orders[:, seen * trial.batch_size :]) if fixed is None else fixed[seen:]
-        for images, labels in ahead:
+        for images, labels in batches(orders[:, seen * trial.batch_size :]) if held is None else held[seen:]:
             loss = compute_loss(forward, images.to(device), labels.to(device), trial)
+            optimiser.param_groups[0]["lr"] = rates[steps]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -234,11 +252,66 @@ def fit_module(
         seen %= per_epoch
         if not math.isfinite(mean):
             break
+        if trial.stop_at is not None and steps < last:
+            if share_correct(score_module(model, trial), _require(validation)) >= trial.stop_at:
+                break
+            model.train()
     checkpoint = None
     if keep:
         moments = _flat_moments(optimiser, model, "exp_avg"), _flat_moments(optimiser, model, "exp_avg_sq")
         checkpoint = _checkpoint(model, moments, generator, orders[0], steps, seen, total)
     return Fit(steps, mean if math.isfinite(mean) else math.nan, checkpoint)
+
+
+def planned_steps(trial: Trial, split: Split) -> int:
+    """How many optimiser steps a training makes unless it stops before."""
+    steps = trial.epochs * steps_per_epoch(trial, split)
+    return min(steps, trial.max_steps or steps)
+
+
+def steps_per_epoch(trial: Trial, split: Split) -> int:
+    """How many optimiser steps an epoch has, a last smaller batch included."""
+    return math.ceil(len(split.labels) / trial.batch_size)
+
+
+def score_module(model: nn.Module, trial: Trial, eval_mode: bool = True) -> Callable[[Tensor], Tensor]:
+    """A function from images (N, C, H, W) in uint8 to a module's scores (N, classes); sets the module's mode."""
+    dtype = next(model.parameters()).dtype
+    model.train(not eval_mode)
+
+    def score(images: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(trial, images.device):
+            scores: Tensor = model(to_input(images, dtype))
+        return scores
+
+    return score
+
+
+def share_correct(score: Callable[[Tensor], Tensor], split: Split, at_once: int = EVALUATION_BATCH) -> float:
+    """The share of a split that is classified correctly, by scores of so many images at once."""
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(at_once), split.labels.split(at_once), strict=True):
+        correct += (score(images).argmax(dim=1) == labels).sum()
+    return int(correct) / len(split.labels)
+
+
+def _find_arrived(stack: StackedNetwork, trial: Trial, validation: Split | None) -> Collection[int]:
+    """The members of a stack that have reached the accuracy by which their trials stop."""
+    if trial.stop_at is None:
+        return ()
+    split = _require(validation)
+    members, dtype = len(stack.parameters), stack.parameters.dtype
+    correct = torch.zeros(members, dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(trial.batch_size), split.labels.split(trial.batch_size), strict=True):
+        x = to_input(images, dtype).to(stack.precision).flatten(1)
+        correct += (stack.scores(x.expand(members, *x.shape)).argmax(2) == labels).sum(1)
+    return {row for row, right in enumerate(correct.tolist()) if right / len(split.labels) >= trial.stop_at}
+
+
+def _require(validation: Split | None) -> Split:
+    if validation is None:
+        raise InputError("a trial that stops by its accuracy is judged by a validation split", "none", "pass one")
+    return validation
 
 
 def _checkpoint(

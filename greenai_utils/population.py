@@ -14,6 +14,7 @@ from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, free_memo
 from greenai_utils.errors import InputError
 from greenai_utils.loops import Fit, fit_stacked, image_shape, precision_of
 from greenai_utils.stacked import StackedNetwork
+from greenai_utils.subnormals import flushing
 from greenai_utils.training import accuracy, check_training, make_network
 from greenai_utils.trials import Trial
 
@@ -105,22 +106,22 @@ def train_population(
     split = check_training(trials[0], dataset, device)
     if check_device(device).type not in ("cpu", "cuda"):
         raise InputError("a population trains on a CPU or a CUDA device", repr(str(device)), "train trials one by one")
-    torch.set_flush_denormal(trials[0].flush_denormal)
-    size = group_size(trials, dataset, split, engine)
-    outcomes: list[PopulationOutcome] = []
-    while len(outcomes) < len(trials):
-        if size < len(trials) and not outcomes:
-            log.warning("Training %d trials in groups of at most %d, not all at once.", len(trials), size)
-        part = slice(len(outcomes), len(outcomes) + size)
-        group = trials[part]
-        try:
-            outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-            size = math.ceil(size / 2)
-            log.warning("Out of memory with %d trials at once: going on with groups of %d.", len(group), size)
-    return outcomes
+    with flushing(trials[0].flush_denormal):
+        size = group_size(trials, dataset, split, engine)
+        outcomes: list[PopulationOutcome] = []
+        while len(outcomes) < len(trials):
+            if size < len(trials) and not outcomes:
+                log.warning("Training %d trials in groups of at most %d, not all at once.", len(trials), size)
+            part = slice(len(outcomes), len(outcomes) + size)
+            group = trials[part]
+            try:
+                outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = math.ceil(size / 2)
+                log.warning("Out of memory with %d trials at once: going on with groups of %d.", len(group), size)
+        return outcomes
 
 
 def group_size(trials: Sequence[Trial], dataset: Dataset, split: Split, engine: Engine) -> int:
@@ -151,7 +152,7 @@ def _train_group(
     def once() -> list[Fit]:
         for network, state in zip(networks, initial, strict=True):
             network.load_state_dict(state)
-        return fit_stacked(networks, trials, split, engine, starts, keep)
+        return fit_stacked(networks, trials, split, engine, dataset.validation, starts, keep)
 
     (*_, fits), reading, repeats = meter.measure(once)
     finished = [index for index, fit in enumerate(fits) if not fit.diverged]

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from greenai_utils import paths
 from greenai_utils.checkpoints import Checkpoint, CheckpointFolder
 from greenai_utils.energy import Reading
@@ -14,7 +12,8 @@ from greenai_utils.engine import Engine
 from greenai_utils.plans import AS_MODULES, Step
 from greenai_utils.population import PopulationOutcome, train_population
 from greenai_utils.records import Record, Store
-from greenai_utils.training import Outcome, check_training, fit_network, make_network, train
+from greenai_utils.subnormals import flushing
+from greenai_utils.training import Outcome, check_training, fit, make_network, train
 from greenai_utils.trials import Trial, canonical
 from greenai_utils.workbench import Workbench
 
@@ -135,8 +134,8 @@ class Trainer:
         )
         dataset = self._bench.dataset(trial)
         split = check_training(trial, dataset, self._bench.device)
-        torch.set_flush_denormal(trial.flush_denormal)
-        return fit_network(make_network(trial, dataset), trial, split, self._engine, keep=True).checkpoint
+        with flushing(trial.flush_denormal):
+            return fit(make_network(trial, dataset), trial, split, self._engine, keep=True).checkpoint
 
 
 def without_energy(group: Reading) -> Reading:

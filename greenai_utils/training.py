@@ -13,13 +13,20 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, autocast, fit_module, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import (
+    EVALUATION_BATCH,
+    Fit,
+    fit_module,
+    fit_stacked,
+    image_shape,
+    precision_of,
+    score_module,
+    share_correct,
+)
 from greenai_utils.models import build
 from greenai_utils.stacked import StackedNetwork, supports
+from greenai_utils.subnormals import flushing
 from greenai_utils.trials import Trial
-
-EVALUATION_BATCH = 2000
-"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -85,68 +92,68 @@ def train(
             another device; or a batch is larger than the training split.
     """
     split = check_training(trial, dataset, device)
-    torch.set_flush_denormal(trial.flush_denormal)
-    model = make_network(trial, dataset)
-    stacked = is_stacked(model, trial, split, engine)
-    if start is not None and start.ended:
-        return Outcome(True, start.steps, None, None, None, None, nothing_spent(meter), None, 1, stacked, start)
-    initial = {name: value.clone() for name, value in (start.network if start else model.state_dict()).items()}
+    with flushing(trial.flush_denormal):
+        model = make_network(trial, dataset)
+        stacked = is_stacked(model, trial, split, engine)
+        if start is not None and start.ended:
+            return Outcome(True, start.steps, None, None, None, None, nothing_spent(meter), None, 1, stacked, start)
+        initial = {name: value.clone() for name, value in (start.network if start else model.state_dict()).items()}
 
-    def once() -> Fit:
-        model.load_state_dict(initial)
-        return fit_network(model, trial, split, engine, start, keep)
+        def once() -> Fit:
+            model.load_state_dict(initial)
+            return fit(model, trial, split, engine, dataset.validation, start, keep)
 
-    (*_, done), reading, repeats = meter.measure(once)
-    if done.diverged:
-        return Outcome(True, done.steps, None, None, None, None, reading, None, repeats, stacked, done.checkpoint)
-    eval_mode = trial.protocol.evaluate_in_eval_mode
-    # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
-    in_eval_mode = None if eval_mode else accuracy(model, dataset.test, trial, True, engine)
-    validation = None
-    if trial.protocol.hold_out_validation:
-        validation = accuracy(model, dataset.validation, trial, eval_mode, engine)
-    with meter.window("evaluation") as window:
-        test = accuracy(model, dataset.test, trial, eval_mode, engine)
-    return Outcome(
-        diverged=False,
-        steps=done.steps,
-        train_loss=done.loss,
-        validation_accuracy=validation,
-        test_accuracy=test,
-        eval_test_accuracy=in_eval_mode,
-        training=reading,
-        evaluation=window.reading,
-        repeats=repeats,
-        stacked=stacked,
-        checkpoint=done.checkpoint,
-    )
+        (*_, done), reading, repeats = meter.measure(once)
+        if done.diverged:
+            return Outcome(True, done.steps, None, None, None, None, reading, None, repeats, stacked, done.checkpoint)
+        eval_mode = trial.protocol.evaluate_in_eval_mode
+        # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
+        in_eval_mode = None if eval_mode else accuracy(model, dataset.test, trial, True, engine)
+        validation = None
+        if trial.protocol.hold_out_validation:
+            validation = accuracy(model, dataset.validation, trial, eval_mode, engine)
+        with meter.window("evaluation") as window:
+            test = accuracy(model, dataset.test, trial, eval_mode, engine)
+        return Outcome(
+            diverged=False,
+            steps=done.steps,
+            train_loss=done.loss,
+            validation_accuracy=validation,
+            test_accuracy=test,
+            eval_test_accuracy=in_eval_mode,
+            training=reading,
+            evaluation=window.reading,
+            repeats=repeats,
+            stacked=stacked,
+            checkpoint=done.checkpoint,
+        )
 
 
-def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_ENGINE) -> tuple[int, float]:
-    """Train a network in place.
+def fit(
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine = DEFAULT_ENGINE,
+    validation: Split | None = None,
+    start: Checkpoint | None = None,
+    keep: bool = False,
+) -> Fit:
+    """Train a network in place, in the form that suits it.
 
     Args:
         model: On the device of `split`.
         trial: Hyperparameters, protocol and length.
         split: Images to learn from.
         engine: How to train.
-
-    Returns:
-        Optimiser steps, and the mean loss of the last epoch: NaN if training diverged.
+        validation: What a trial that stops by its accuracy is judged by; other trials need none.
+        start: Where it goes on from, whose state the model has; None for a new training.
+        keep: Whether to make a checkpoint of where it stops.
     """
-    done = fit_network(model, trial, split, engine)
-    return done.steps, done.loss
-
-
-def fit_network(
-    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
-) -> Fit:
-    """Train a network in place, in the form that suits it; see `fit` and, for `start` and `keep`, `train`."""
     if is_stacked(model, trial, split, engine):
         starts = [] if start is None else [start]
-        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, starts, keep)
+        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, validation, starts, keep)
         return done
-    return fit_module(model, trial, split, engine, start, keep)
+    return fit_module(model, trial, split, engine, validation, start, keep)
 
 
 def nothing_spent(meter: EnergyMeter) -> Reading:
@@ -172,11 +179,7 @@ def accuracy(
         Correct predictions over N.
     """
     score = _scorer(model, split, trial, eval_mode, engine)
-    size = EVALUATION_BATCH if eval_mode else len(split.labels)
-    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
-        correct += (score(images).argmax(dim=1) == labels).sum()
-    return int(correct) / len(split.labels)
+    return share_correct(score, split, EVALUATION_BATCH if eval_mode else len(split.labels))
 
 
 def make_network(trial: Trial, dataset: Dataset) -> nn.Sequential:
@@ -227,8 +230,8 @@ def _scorer(
     model: nn.Module, split: Split, trial: Trial, eval_mode: bool, engine: Engine
 ) -> Callable[[Tensor], Tensor]:
     """A function from images (N, C, H, W) in uint8 to scores (N, classes)."""
-    dtype = next(model.parameters()).dtype
     if is_stacked(model, trial, split, engine):
+        dtype = next(model.parameters()).dtype
         stack = StackedNetwork([cast(nn.Sequential, model)], image_shape(split), precision_of(trial, model))
 
         def score_stacked(images: Tensor) -> Tensor:
@@ -237,11 +240,4 @@ def _scorer(
                 return stack.scores(x.unsqueeze(0), training=not eval_mode)[0]
 
         return score_stacked
-    model.train(not eval_mode)
-
-    def score(images: Tensor) -> Tensor:
-        with torch.no_grad(), autocast(trial, images.device):
-            scores: Tensor = model(to_input(images, dtype))
-        return scores
-
-    return score
+    return score_module(model, trial, eval_mode)

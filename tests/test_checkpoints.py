@@ -1,6 +1,5 @@
 """Paused trainings go on as if they had never stopped: in memory, from disk, alone, in groups, in either form."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.population import train_population
-from greenai_utils.training import Outcome, fit_network, make_network, nothing_spent, train, training_split
+from greenai_utils.training import Outcome, fit, make_network, nothing_spent, train, training_split
 from greenai_utils.trials import Hyperparameters, Protocol, Trial, protocol
 
 TRIAL = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2, 0.8, 0.95), epochs=3, batch_size=64)
@@ -30,10 +29,9 @@ STEPS = 51
 
 
 @pytest.fixture(scope="module")
-def digits() -> Iterator[Dataset]:
+def digits() -> Dataset:
     torch.set_num_threads(1)
-    yield load("digits")
-    torch.set_flush_denormal(False)  # without subnormal numbers hypothesis draws no fractions in the files that follow
+    return load("digits")
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def end_of(trial: Trial, digits: Dataset, stops: list[int], engine: Engine) -> C
         model = make_network(trial, digits)
         if start is not None:
             model.load_state_dict(dict(start.network))
-        start = fit_network(model, replace(trial, max_steps=stop), split, engine, start, keep=True).checkpoint
+        start = fit(model, replace(trial, max_steps=stop), split, engine, start=start, keep=True).checkpoint
     assert start is not None
     return start
 

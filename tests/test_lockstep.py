@@ -31,7 +31,7 @@ from greenai_utils.search_records import charged_j, count_search, recorded_searc
 from greenai_utils.settings import OtherSearches, Profile, TaskSettings, TuningSettings, load_profile
 from greenai_utils.studies import Session
 from greenai_utils.study_data import StudyData
-from greenai_utils.training import fit_network, train
+from greenai_utils.training import fit, train
 from greenai_utils.trials import Trial
 from greenai_utils.tuning_tables import tuning_alone, tuning_anytime, tuning_costs
 
@@ -73,20 +73,18 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
         counter = ReplayCounter(log, "nvml", 0.1, lambda: float(clock.now))
         return EnergyMeter(counter, 10.0, synchronise=lambda: None, clock=clock, sleep=lambda _: None)
 
-    def fit(*arguments: Any) -> Fit:
-        done = fit_network(*arguments)
+    def timed_fit(*arguments: Any) -> Fit:
+        done = fit(*arguments)
         clock.now += -(-done.steps // 10)
         return done
 
     monkeypatch.setattr(workbench, "open_meter", open_replay)
-    monkeypatch.setattr(training, "fit_network", fit)
+    monkeypatch.setattr(training, "fit", timed_fit)
 
 
 @pytest.fixture(autouse=True)
-def subnormal_numbers() -> Iterator[None]:
+def one_thread() -> None:
     torch.set_num_threads(1)
-    yield
-    torch.set_flush_denormal(False)
 
 
 def run(one: Profile, stop_after: float = math.inf) -> Store:

@@ -101,7 +101,7 @@ def test_the_stacked_form_takes_the_steps_of_the_modules(digits: Dataset, kind: 
     trial = replace(DENSE, network=network, hyperparameters=settings, max_steps=5)
     models = [make_network(trial, digits).double() for _ in range(2)]
     losses = [
-        fit(model, trial, digits.train, Engine(stacked=stacked))[1]
+        fit(model, trial, digits.train, Engine(stacked=stacked)).loss
         for model, stacked in zip(models, (False, True), strict=True)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
@@ -188,8 +188,8 @@ def test_a_diverged_training_is_a_result(digits: Dataset, meter: EnergyMeter) ->
 def test_a_training_stops_after_max_steps(steps: int) -> None:
     digits = load("digits")
     model = build(DENSE.network, digits.input_shape, digits.classes)
-    done, _ = fit(model, replace(DENSE, epochs=3, max_steps=steps), digits.train)
-    assert done == min(steps, 3 * -(-len(digits.train.labels) // 64))
+    done = fit(model, replace(DENSE, epochs=3, max_steps=steps), digits.train)
+    assert done.steps == min(steps, 3 * -(-len(digits.train.labels) // 64))
 
 
 def test_accuracy_is_the_share_of_correct_predictions(digits: Dataset) -> None:
