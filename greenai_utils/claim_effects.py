@@ -134,7 +134,7 @@ def energy_to_target_ratio(searches: pd.DataFrame, a: str, b: str, overhead: boo
 
     A search that never gets there has spent at least all it spent: within a pair both are counted up to what the
     shorter of them spent in all, so that neither gains by having stopped early (a restricted comparison). A pair of
-    which neither arrives counts as a draw; where no search arrives at all there is nothing to compare.
+    which neither arrives by then says nothing of what arriving costs, and is left out.
 
     Args:
         searches: One row a search: dataset, unit, strategy, energy_to_target_j (empty where never reached), total_j,
@@ -149,10 +149,10 @@ def energy_to_target_ratio(searches: pd.DataFrame, a: str, b: str, overhead: boo
     filled = searches.assign(energy_to_target_j=searches["energy_to_target_j"].fillna(np.inf))
     names = ["energy_to_target_j", "total_j", *(["tuner_j"] if overhead else [])]
     to_target, total, *tuner = paired_values(filled, names, a, b)
-    if not np.isfinite(to_target).any():
-        return NOTHING
-    joules = np.minimum(to_target, total.min(axis=0))
-    return _energy_ratio(joules + tuner[0] if overhead else joules)
+    horizon = total.min(axis=0)
+    arrived = (to_target <= horizon).any(axis=0)
+    joules = np.minimum(to_target, horizon)
+    return _energy_ratio((joules + tuner[0] if overhead else joules)[:, arrived])
 
 
 def progress_ratio(trials: pd.DataFrame, chance: float) -> Effect:
@@ -431,7 +431,7 @@ def _jackknife(
 
 def mean_percent(logarithms: FloatArray) -> Effect:
     """Geometric mean of ratios, given by their natural logarithms, as percent more than 1."""
-    return bootstrap_effect(logarithms, lambda sample: 100 * np.expm1(sample.mean(axis=1)))
+    return _of_logarithms(logarithms, lambda value: 100 * np.expm1(value))
 
 
 def _energy_ratio(joules: FloatArray) -> Effect:
@@ -439,7 +439,13 @@ def _energy_ratio(joules: FloatArray) -> Effect:
     if (joules <= 0).any():
         least = repr(float(joules.min()))
         raise InputError("joules that are compared are positive", least, "leave out what was not measured")
-    return bootstrap_effect(np.log(joules[0] / joules[1]), lambda sample: np.exp(sample.mean(axis=1)))
+    return _of_logarithms(np.log(joules[0] / joules[1]), np.exp)
+
+
+def _of_logarithms(values: FloatArray, back: Callable[[float], float]) -> Effect:
+    """The mean of logarithms and its interval, each turned back by a rising function."""
+    effect = mean_effect(values)
+    return Effect(*(float(back(value)) for value in effect[:3]), effect.n) if effect.n else effect
 
 
 def _ratio_of_sums(sample: FloatArray) -> FloatArray:
