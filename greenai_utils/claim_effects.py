@@ -445,7 +445,10 @@ def _energy_ratio(joules: FloatArray) -> Effect:
 def _of_logarithms(values: FloatArray, back: Callable[[float], float]) -> Effect:
     """The mean of logarithms and its interval, each turned back by a rising function."""
     effect = mean_effect(values)
-    return Effect(*(float(back(value)) for value in effect[:3]), effect.n) if effect.n else effect
+    if not effect.n:
+        return NOTHING
+    estimate, low, high = (float(back(value)) for value in effect[:3])
+    return Effect(estimate, low, high, effect.n)
 
 
 def _ratio_of_sums(sample: FloatArray) -> FloatArray:

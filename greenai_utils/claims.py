@@ -180,7 +180,7 @@ CLAIMS: Mapping[str, Claim] = {
         about_energy=False,
     ),
     "6a hyperparameters within a search": Claim(
-        statement="Hyperparameters other than the network barely move the energy of a training.",
+        statement="Hyperparameters other than the network barely move the energy of a training: within a search.",
         estimand="coefficient of variation of a training's energy within a search, percent, median over searches",
         units="searches",
         side="below",
@@ -189,7 +189,7 @@ CLAIMS: Mapping[str, Claim] = {
         upper_bound=True,
     ),
     "6b hyperparameters between configurations": Claim(
-        statement="Hyperparameters other than the network barely move the energy of a training.",
+        statement="Hyperparameters other than the network barely move the energy of a training: in the layer study.",
         estimand="standard deviation between configurations of a network, noise taken out, percent, mean over networks",
         units="configurations",
         side="below",
@@ -197,7 +197,7 @@ CLAIMS: Mapping[str, Claim] = {
         reason="A twentieth is less than any choice of network makes.",
     ),
     "6c hyperparameters trained alone": Claim(
-        statement="Hyperparameters other than the network barely move the energy of a training.",
+        statement="Hyperparameters other than the network barely move the energy of a training: at random, each alone.",
         estimand="coefficient of variation of the energy of random configurations, each trained alone, percent",
         units="configurations",
         side="below",

@@ -10,7 +10,7 @@ from handmade import SMOKE, record_all
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from greenai_utils import datasets, paths
+from greenai_utils import datasets, findings_front, paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.errors import InputError
 from greenai_utils.front_tables import (
@@ -227,9 +227,24 @@ def test_joules_that_were_not_read_take_no_part(offline: Path, tmp_path: Path) -
     imputed = StudyData(SMOKE, trials_table([*records, *others]))
     assert set(accuracy_and_energy(imputed)["study"]) == {"layers", "ladders"}
     assert set(table(imputed, "pareto_front")["study"]) == {"layers", "ladders"}
+    assert f"{FINISHED} finished trials of searches whose joules were imputed" in findings_front.front(imputed)
     own = table(imputed, "claims").query("evidence == 'records'").set_index("claim")["verdict"]
     assert own["1c bayesian total energy"] == "not testable here"
+    flagged = table(imputed, "claims").query("evidence == 'records' and claim == '4b diminishing within a search'")
+    assert flagged["estimand"].item().endswith(": 100 % of the joules imputed")
     assert (own["1a bayesian peak accuracy"] == ["supported", "supported"]).all()  # accuracies were read
+
+
+def test_configurations_trained_alone_have_a_front_of_their_own(offline: Path, tmp_path: Path) -> None:
+    store = record_all(tmp_path)
+    records = list(store)
+    random = [record for record in records if record["study"] == "tuning" and record["search"]["strategy"] == "random"]
+    alone = [{**record, "study": "alone", "search": None} for record in random]
+    data = StudyData(SMOKE, trials_table([*records, *alone]))
+    summary = table(data, "front_summary").set_index("study")
+    assert summary.loc["alone", "trials"] == len(random)
+    claims = table(data, "claims").query("evidence == 'records'").set_index("claim")
+    assert claims.loc["6c hyperparameters trained alone", "n"] > 1
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.0, 10), (0.3, 359), (0.999, 6000), (1.0, 359)])
