@@ -1,5 +1,7 @@
 """Sentences about accuracy against energy; every number is computed from the records."""
 
+from typing import Any
+
 import numpy as np
 
 from greenai_utils.front_tables import (
@@ -19,6 +21,8 @@ DECISIVE = 10
 WEAK = 2
 """A difference of AICc below which the models fit alike."""
 
+HALF_A_PERCENT = 0.005
+"""The least share that does not round to 0 %."""
 LEAST_SHARE = 0.001
 """Slopes that fall to less than this have fallen to nothing."""
 
@@ -33,7 +37,8 @@ def front(data: StudyData) -> str:
             else f"Its knee buys {row.knee_accuracy:.4f} for {row.knee_j:.3g} J; the most accurate trial, "
             f"{row.top_accuracy:.4f}, took {row.top_j / row.knee_j:.2f} times as much. In {_percent(row.knee_share)} "
             f"of the bootstrap samples the knee is that very trial, "
-            f"in {_percent(row.other_knees_share)} another one (one of {row.knees - 1}), in the others there is none."
+            f"in {_percent(row.other_knees_share)} another one (one of {row.knees - 1})"
+            + (f", in {_percent(none)} there is none." if (none := _without(row)) >= HALF_A_PERCENT else ".")
         )
         lines.append(
             f"- **{row.study}**: {row.front_trials} of {row.trials} trials are on the front. {bend} Hypervolume "
@@ -121,6 +126,11 @@ def ladders(data: StudyData) -> str:
             f"interval {'' if row.ci_high < LEAST_SHARE else f'{_share(row.ci_low)} to '}{_share(row.ci_high)}."
         )
     return "\n".join(lines)
+
+
+def _without(row: Any) -> float:
+    """The share of the bootstrap samples whose front has no knee."""
+    return float(1 - row.knee_share - row.other_knees_share)
 
 
 def _percent(share: float) -> str:
