@@ -50,13 +50,13 @@ FAULT_SWITCHES: Mapping[str, tuple[str, object, object, Quantity]] = {
 }
 """Defects with a switch in our trials: its column, the value with the fault and without it, and what is compared."""
 
-NVIDIA_SMI = "nvidia-smi"
-"""The method of a comparison of meters that the authors used."""
+IDLE = "idle"
+"""The load of a comparison of meters under which nothing is trained."""
 
 _NETWORK = ["dataset", "side", "network", "linear_layers", "conv_layers", "relu", "batch_size"]
 _ADAM = ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay"]
 _LENGTH = ["epochs", "max_steps", "stacked"]
-_PLACE = ["study", "status", "search", "search_trial", "space", "configuration", "seed", "repetition"]
+_PLACE = ["study", "status", "search", "search_trial", "fidelity", "space", "configuration", "seed", "repetition"]
 _OBSERVED = ["validation_accuracy", "test_accuracy", "gross_j", "source"]
 
 
@@ -71,12 +71,13 @@ class Evidence:
             energy_to_target_j, tuner_j if the tuner was metered.
         trials: One row a tuning trial, in order: dataset, search, energy_j (charged to it), imputed (whether that was
             not read over it), accuracy, and alike: whether only Adam's settings differ within its search.
-        alone: One row a random configuration of one network, trained alone: dataset, energy_j (read over it).
+        alone: One row a random configuration of one network, trained alone: dataset, space, energy_j (read over it).
         ladders: One row a training on a ladder: dataset, ladder, repetition, energy_j, accuracy.
         layers: The layer study of each data set.
         crossed: Whether the same configurations were trained with ReLU and without.
         switched: Trials under any protocol, for the defects that have a switch.
-        meters: One row a reading of a comparison of meters: method, joules, reference (joules by the counter).
+        meters: One row a window that was measured by several meters at once: load, authors_j (by the mean of what
+            nvidia-smi samples) and counter_j (by the energy counter).
         mended: Defects that the searches do not have.
         energy: What the joules are worth.
         tuner_energy: What the tuners' own joules are worth.
@@ -257,10 +258,10 @@ def _on_trials(evidence: Evidence) -> Iterable[_Finding]:
         alike = part[part["alike"].to_numpy(dtype=bool)]
         if alike["search"].duplicated().any():
             yield _Finding("6a hyperparameters within a search", dataset, "", effects.energy_spread(alike))
-    for dataset, part in _parts(evidence.alone):
-        if dataset != "all" and len(part) > 1:
+    if len(evidence.alone):
+        for (dataset, space), part in evidence.alone.groupby(["dataset", "space"]):
             spread = effects.relative_spread(part["energy_j"].to_numpy())
-            yield _Finding("6c hyperparameters trained alone", dataset, "", spread)
+            yield _Finding("6c hyperparameters trained alone", str(dataset), f"space {space}", spread)
 
 
 def _on_ladders(evidence: Evidence) -> Iterable[_Finding]:
@@ -272,10 +273,12 @@ def _on_ladders(evidence: Evidence) -> Iterable[_Finding]:
 
 def _on_meters(evidence: Evidence) -> Iterable[_Finding]:
     if len(evidence.meters):
-        require_columns(evidence.meters, ["method", "joules", "reference"])
-        sampled = evidence.meters[evidence.meters["method"] == NVIDIA_SMI].dropna(subset=["joules", "reference"])
-        ratios = np.log(sampled["joules"].to_numpy(dtype=float) / sampled["reference"].to_numpy(dtype=float))
-        yield _Finding("d12 power sampled ten times a second", "all", "", effects.mean_percent(ratios))
+        require_columns(evidence.meters, ["load", "authors_j", "counter_j"])
+        trained = evidence.meters[evidence.meters["load"] != IDLE].dropna(subset=["authors_j", "counter_j"])
+        for load, windows in trained.groupby("load"):
+            ratios = np.log((windows["authors_j"] / windows["counter_j"]).to_numpy(dtype=float))
+            effect = effects.mean_percent(ratios)
+            yield _Finding("d12 power sampled ten times a second", "all", f"{load} load", effect)
 
 
 def _on_layers(evidence: Evidence) -> Iterable[_Finding]:
@@ -345,7 +348,8 @@ def _tuning_of(trials: pd.DataFrame) -> pd.DataFrame:
     return tuning.assign(
         energy_j=charged,
         imputed=read.isna(),
-        accuracy=tuning["validation_accuracy"].fillna(tuning["test_accuracy"]),
+        # A training that stopped early is no result of its search.
+        accuracy=tuning["validation_accuracy"].fillna(tuning["test_accuracy"]).where(tuning["fidelity"] >= 1),
         alike=all_read & (variants <= 1).all(axis="columns") & (tuning["status"] == "ok"),
     )[known]
 
@@ -355,10 +359,10 @@ def _alone_of(trials: pd.DataFrame) -> pd.DataFrame:
     if trials.empty:
         return trials
     alone = trials[(trials["study"] == "alone") & (trials["status"] == "ok") & trials["gross_j"].notna()]
-    same = alone.groupby("dataset")[[*_NETWORK, *_LENGTH]].transform("nunique") <= 1
-    alone = alone[same.all(axis="columns")]
+    same = alone.groupby(["dataset", "space"])[[*_NETWORK, *_LENGTH]].transform("nunique") <= 1
+    alone = alone[same.all(axis="columns")].assign(energy_j=alone["gross_j"].astype(float))
     # A configuration that was trained several times counts once, by its mean.
-    return alone.assign(energy_j=alone["gross_j"]).groupby(["dataset", *_ADAM], as_index=False)["energy_j"].mean()
+    return alone.groupby(["dataset", "space", *_ADAM], as_index=False)["energy_j"].mean()
 
 
 def _ladders_of(ladders: pd.DataFrame) -> pd.DataFrame:

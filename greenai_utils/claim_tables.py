@@ -8,15 +8,15 @@ import pandas as pd
 from greenai_utils import paths
 from greenai_utils.claim_evidence import Evidence, judge, published_evidence, record_evidence
 from greenai_utils.claims import CLAIMS, DEFECTS, conclude
-from greenai_utils.plans import TASKS
+from greenai_utils.front_tables import trained_alone
 from greenai_utils.published_data import BOUNDARY, SOURCE
 from greenai_utils.settings import load_profile, profile_names
 from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import main_cell, tuning_summary
 
-NOTHING = pd.DataFrame()
-ALONE, METERS = "alone", "meter_comparison"
-"""Studies that a profile may have: configurations trained alone, and readings of several meters at once."""
+METERS, _JOULES = "meter_comparison", ["authors_j", "counter_j"]
+"""A study that a profile may have, and what its records hold: joules of a window as the authors read them, and as a
+counter does."""
 SHIPPED = paths.ROOT / "data"
 """Where recorded profiles ship."""
 
@@ -72,10 +72,9 @@ def _tables(data: StudyData) -> Mapping[str, pd.DataFrame]:
     compare by nothing else. Records that an earlier plan left in the folder take no part.
     """
     searched = main_cell(data, data.tuning)
-    planned = {*searched["key"], *data.layers["key"], *data.protocols["key"]}
-    trials = data.trials[data.trials["key"].isin(planned) | (data.trials["study"] == ALONE)]
+    planned = {*searched["key"], *data.layers["key"], *data.protocols["key"], *trained_alone(data)["key"]}
     return {
-        "trials": trials,
+        "trials": data.trials[data.trials["key"].isin(planned)],
         "searches": _to_each_target(data, searched),
         "ladders": data.ladders,
         "meter_comparison": _meters(data),
@@ -95,7 +94,7 @@ def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _meters(data: StudyData) -> pd.DataFrame:
-    """The readings of the comparison of meters; none where this version or this machine cannot compare them."""
-    if METERS not in TASKS or not any(record["study"] == METERS for record in data.tasks):
-        return NOTHING
-    return pd.DataFrame([row for record in data.measured(METERS) for row in record["rows"]])
+    """The windows that were measured by several meters at once; none where a machine cannot."""
+    records = [record for record in data.tasks if record["study"] == METERS and "gap" not in record]
+    rows = [{"load": record["task"]["load"], **{name: record[name] for name in _JOULES}} for record in records]
+    return pd.DataFrame(rows, columns=["load", *_JOULES])

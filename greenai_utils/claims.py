@@ -252,7 +252,7 @@ DEFECTS: Mapping[str, Claim] = {
     "d12 power sampled ten times a second": Claim(
         statement="The joules do not hang on sampling power with nvidia-smi instead of reading the energy counter.",
         estimand="sampled joules more than counted ones, percent",
-        units="trainings",
+        units="windows",
         side="within",
         threshold=5.0,
         reason="A twentieth is less than any choice of network makes.",

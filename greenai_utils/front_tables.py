@@ -46,7 +46,7 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
     parts = []
     for study, frame, group in (
         ("tuning", data.tuning, lambda trials: trials["strategy"]),
-        ("alone", data.trials[data.trials["study"] == "alone"], lambda trials: "random configuration"),
+        ("alone", trained_alone(data), lambda trials: "random configuration"),
         ("layers", data.layers, network_label),
         ("ladders", data.ladders, lambda trials: "ladder of " + trials["ladder"]),
     ):
@@ -61,6 +61,14 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
         accuracy_se=wilson_error(accuracy, images_judged(trials)),
         energy_se_j=np.hypot(trials["uncertainty_j"].astype(float), scatter(data) * trials["gross_j"]),
     )
+
+
+def trained_alone(data: StudyData) -> pd.DataFrame:
+    """Random configurations of the main cell's space that were each trained alone, from start to end."""
+    frame = data.trials[(data.trials["study"] == "alone") & (data.trials["space"] == data.profile.tuning.space)]
+    frame = frame[frame["dataset"] == data.profile.tuning.task.dataset]
+    begun = frame["start"] if "start" in frame else pd.Series(0.0, index=frame.index)
+    return frame[(frame["fidelity"] >= 1) & (begun == 0)]
 
 
 def scatter(data: StudyData) -> float:

@@ -482,7 +482,7 @@ def profile_tables(source: str = "nvml", seeds: int = 8) -> dict[str, pd.DataFra
         )
     common = {"dataset": "digits", "batch_size": 512, "epochs": 2, "epsilon": 1e-8, "weight_decay": 0.0, "status": "ok"}
     common |= {"beta1": 0.9, "beta2": 0.99, "source": source, "search": None, "search_trial": None, "space": None}
-    common |= {"side": np.nan, "max_steps": np.nan, "stacked": True}
+    common |= {"side": np.nan, "max_steps": np.nan, "stacked": True, "fidelity": 1.0}
     dense = {"network": "dense_poly", "linear_layers": 3, "conv_layers": 0, "relu": True, "dense_relu": True}
     for search, trial in product(("one", "two", "three"), range(10)):
         accuracy = 0.9 - 0.5 * 0.5**trial
@@ -520,7 +520,8 @@ def profile_tables(source: str = "nvml", seeds: int = 8) -> dict[str, pd.DataFra
             }
         )
     for configuration in range(12):
-        settings = {"study": "alone", "learning_rate": 0.1 * (configuration + 1), "seed": configuration}
+        settings = {"study": "alone", "space": "corrected3", "learning_rate": 0.1 * (configuration + 1)}
+        settings |= {"seed": configuration}
         observed = {"validation_accuracy": 0.9, "test_accuracy": 0.9, "gross_j": random.normal(10, 0.1)}
         trials.append({**common, **dense, **settings, **observed, "repetition": 0, "protocol": "corrected"})
     climbed = [
@@ -638,15 +639,21 @@ def test_readings_of_several_meters(factor: float, expected: str) -> None:
     tables = profile_tables()
     random = np.random.default_rng(3)
     rows = [
-        {"method": method, "joules": 100 * bias * random.normal(1, 0.01), "seconds": 2.0, "reference": 100.0}
-        for method, bias in (("nvidia-smi", factor), ("counter", 1.0), ("polled power", 1.5))
+        {"load": load, "authors_j": 100 * bias * random.normal(1, 0.01), "counter_j": 100.0}
+        for load, bias in (("idle", 3.0), ("steady", 1.0), ("pulsed", factor))
         for _ in range(8)
     ]
     tables["meter_comparison"] = pd.DataFrame(rows)
-    found = judged_records(tables)
-    assert found["d12 power sampled ten times a second"] == expected
-    tables["meter_comparison"] = pd.DataFrame(rows[8:])
+    assert judged_records(tables)["d12 power sampled ten times a second"] == expected
+    tables["meter_comparison"] = pd.DataFrame(rows[:8])
     assert judged_records(tables)["d12 power sampled ten times a second"] == NOT_TESTABLE
+
+
+def test_a_training_that_stopped_early_is_no_result_of_its_search() -> None:
+    tables = profile_tables()
+    trials = tables["trials"]
+    trials.loc[(trials["study"] == "tuning") & (trials["search_trial"] < 6), "fidelity"] = 0.5
+    assert judged_records(tables)["4b diminishing within a search"] == NOT_SUPPORTED
 
 
 def test_searches_that_tune_the_network_say_nothing_of_the_other_hyperparameters() -> None:

@@ -236,15 +236,37 @@ def test_joules_that_were_not_read_take_no_part(offline: Path, tmp_path: Path) -
 
 
 def test_configurations_trained_alone_have_a_front_of_their_own(offline: Path, tmp_path: Path) -> None:
-    store = record_all(tmp_path)
-    records = list(store)
-    random = [record for record in records if record["study"] == "tuning" and record["search"]["strategy"] == "random"]
-    alone = [{**record, "study": "alone", "search": None} for record in random]
-    data = StudyData(SMOKE, trials_table([*records, *alone]))
+    trials = trials_table(record_all(tmp_path))
+    random = trials[trials["strategy"] == "random"]
+    alone = random.assign(study="alone", key="alone " + random["key"], search=None, strategy=None, start=0.0)
+    rungs = alone.assign(key="rung " + alone["key"], fidelity=0.5)
+    continued = alone.assign(key="late " + alone["key"], start=0.5)
+    data = StudyData(SMOKE, pd.concat([trials, alone, rungs, continued], ignore_index=True))
     summary = table(data, "front_summary").set_index("study")
     assert summary.loc["alone", "trials"] == len(random)
     claims = table(data, "claims").query("evidence == 'records'").set_index("claim")
-    assert claims.loc["6c hyperparameters trained alone", "n"] > 1
+    assert claims.loc["6c hyperparameters trained alone", "n"] == len(random)
+    assert claims.loc["6c hyperparameters trained alone", "effect"] == pytest.approx(
+        100 * random["gross_j"].std() / random["gross_j"].mean()
+    )
+
+
+def test_windows_measured_by_several_meters_are_judged(data: StudyData) -> None:
+    windows = [
+        {
+            "study": "meter_comparison",
+            "task": {"load": load, "repetition": repetition},
+            "authors_j": 90.0,
+            "counter_j": 100.0,
+        }
+        for load in ("idle", "steady", "pulsed")
+        for repetition in range(3)
+    ]
+    compared = StudyData(SMOKE, data.trials, [*windows, {"study": "meter_comparison", "gap": "no GPU"}])
+    rows = table(compared, "claims").query("evidence == 'records' and claim.str.startswith('d12')")
+    assert rows["estimand"].str.rsplit(": ").str[-1].to_list() == ["pulsed load", "steady load"]
+    assert rows["effect"].to_list() == pytest.approx([-10, -10])
+    assert set(rows["verdict"]) == {"not supported"}
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.0, 10), (0.3, 359), (0.999, 6000), (1.0, 359)])
