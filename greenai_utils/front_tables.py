@@ -5,7 +5,7 @@ take part; imputed ones say nothing about what this training cost.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
     """
     parts = []
     for study, frame, group in (
-        ("tuning", data.tuning, lambda trials: trials["strategy"]),
+        ("tuning", data.tuning, partial(_strategy_and_space, data.profile.tuning.space)),
         ("alone", trained_alone(data), lambda trials: "random configuration"),
         ("layers", data.layers, network_label),
         ("ladders", data.ladders, lambda trials: "ladder of " + trials["ladder"]),
@@ -98,6 +98,11 @@ def wilson_error(share: pd.Series, n: pd.Series) -> pd.Series:
         n: What it was counted on.
     """
     return np.sqrt(share * (1 - share) / n + 1 / (4 * n**2)) / (1 + 1 / n)
+
+
+def _strategy_and_space(main: str, trials: pd.DataFrame) -> pd.Series:
+    """The strategy of a search, and its space where that is not the main one."""
+    return trials["strategy"].where(trials["space"] == main, trials["strategy"] + " in " + trials["space"])
 
 
 def network_label(trials: pd.DataFrame) -> pd.Series:
