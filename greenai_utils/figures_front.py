@@ -29,6 +29,8 @@ TITLES = {
     "ladders": "Ladders",
 }
 COST = "Gross energy of a training (J)"
+MOST_PANELS = 3
+"""Panels that fit beside each other."""
 MOST_TICKS = 6
 """Numbers that fit under a narrow panel."""
 RUNGS = {"epochs": "Epochs", "size": "Convolutional blocks"}
@@ -38,9 +40,12 @@ def pareto_figure(data: StudyData) -> Figure:
     """Accuracy bought for joules by every trial, with each study's Pareto front, dominated region and knee."""
     trials, fronts, summary = accuracy_and_energy(data), pareto_table(data), front_summary(data).set_index("study")
     groups = trials.groupby("study")["group"].nunique().max()
-    figure = Figure(figsize=(WIDTH, 3.3 + 0.16 * groups))
-    panels = figure.subplots(1, len(summary), squeeze=False)[0]
-    for axes, study in zip(panels, summary.index, strict=True):
+    rows = 1 if len(summary) <= MOST_PANELS else 2
+    figure = Figure(figsize=(WIDTH, rows * (3.3 + 0.16 * groups)))
+    panels = figure.subplots(rows, -(-len(summary) // rows), squeeze=False).flatten()
+    for axes in panels[len(summary) :]:
+        axes.set_visible(False)
+    for axes, study in zip(panels, summary.index, strict=False):
         own = fronts[fronts["study"] == study]
         _draw_trials(axes, trials[trials["study"] == study])
         _draw_front(axes, trials[trials["study"] == study], own)
@@ -93,10 +98,10 @@ def attainment_figure(data: StudyData) -> Figure:
         axes.plot(joules, middle, drawstyle="steps-post", color=BLUE, lw=1.4, label="half")
         runs, counted = own["runs"].iloc[0], own["joules_of"].iloc[0]
         axes.set(
-            title=f"{group} ({runs} {'searches' if counted == 'search' else 'repetitions'})",
             xlabel=f"Joules of a {counted} (gross)",
             xscale="log",
         )
+        axes.set_title(f"{group} ({runs} {'searches' if counted == 'search' else 'repeats'})", fontsize=6.5)
         _few_ticks(axes)
     for axes in list(panels.flat)[len(groups) :]:
         axes.set_visible(False)
@@ -186,13 +191,16 @@ def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> None:
 def _few_ticks(axes: Axes) -> None:
     """Plain numbers on a logarithmic axis of joules, at most six of them."""
     low, high = axes.get_xlim()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    if high < 2 * low:  # too narrow for round numbers of a logarithmic axis
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        return
     for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         locator = LogLocator(subs=steps, numticks=100)
         if sum(low <= tick <= high for tick in locator.tick_values(low, high)) <= MOST_TICKS:
             break
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_networks(axes: Axes, networks: pd.DataFrame, cost: str, front: str) -> None:
