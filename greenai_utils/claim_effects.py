@@ -1,4 +1,4 @@
-"""The numbers that decide a claim, each with a bootstrap interval over what is independent.
+"""The numbers that decide a claim, each with an interval over what is independent.
 
 What is independent is a *unit*: a cell of the tuning study (its searches pair by strategy), a search, or a
 configuration. Trainings of one configuration are never taken for independent.
@@ -15,11 +15,15 @@ from scipy import stats
 
 from greenai_utils.checks import Columns, FloatArray, as_list, numbers, require_columns, require_labels
 from greenai_utils.errors import InputError
+from greenai_utils.saturation import LEAST_OBSERVATIONS, delta_aicc_of_samples, diminishing_returns
 
 IntArray = NDArray[np.int64]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEWEST_RESAMPLED = 6
+"""Units from which on a bootstrap can reach 95 %: the mean of n units never leaves their range in a sample, and that
+range misses the median with probability 2 ** (1 - n)."""
 
 Statistic = Callable[[FloatArray], FloatArray]
 """Samples of units, shape (samples, units, ...), to one number a sample, shape (samples,)."""
@@ -49,7 +53,8 @@ def bootstrap_effect(
 
     The plain percentile interval of few units is too short, by about sqrt((n - 1) / n) and by the difference of t from
     the normal distribution; the expanded one takes quantiles further out, so that for a mean it agrees with Student's
-    interval (Hesterberg 2015, The American Statistician 69:371-386, section 5.2).
+    interval (Hesterberg 2015, The American Statistician 69:371-386, section 5.2). Fewer than six units have Student's
+    interval with the jackknife's standard error (Tukey 1958) instead: no bootstrap of theirs reaches 95 %.
 
     Args:
         units: Shape (n, ...): what is known of each unit.
@@ -60,9 +65,7 @@ def bootstrap_effect(
     """
     if not len(units):
         return NOTHING
-    groups = _groups(len(units), strata)
-    estimate = float(statistic(units[None])[0])
-    return _expanded(estimate, groups, lambda: statistic(units[_drawn(groups, resamples, seed)]))
+    return _interval(len(units), strata, lambda drawn: statistic(units[drawn]), resamples, seed)
 
 
 def bootstrap_means(
@@ -81,16 +84,13 @@ def bootstrap_means(
         resamples: Bootstrap samples.
         seed: Of the resampling.
     """
-    groups = _groups(len(units), strata)
     known, values = np.isfinite(units).astype(np.float64), np.nan_to_num(units)
 
     def of_samples(drawn: IntArray) -> FloatArray:
-        counts = np.bincount((drawn + len(units) * np.arange(len(drawn))[:, None]).ravel(), minlength=drawn.size)
-        weights = counts.reshape(drawn.shape).astype(np.float64)
+        weights = _counts(drawn, len(units))
         return statistic((weights @ values) / (weights @ known))
 
-    estimate = float(of_samples(np.arange(len(units))[None])[0])
-    return _expanded(estimate, groups, lambda: of_samples(_drawn(groups, resamples, seed)))
+    return _interval(len(units), strata, of_samples, resamples, seed)
 
 
 def paired_values(searches: pd.DataFrame, columns: Columns, a: str, b: str) -> FloatArray:
@@ -134,7 +134,7 @@ def energy_to_target_ratio(searches: pd.DataFrame, a: str, b: str, overhead: boo
 
     A search that never gets there has spent at least all it spent: within a pair both are counted up to what the
     shorter of them spent in all, so that neither gains by having stopped early (a restricted comparison). A pair of
-    which neither arrives counts as a draw.
+    which neither arrives by then says nothing of what arriving costs, and is left out.
 
     Args:
         searches: One row a search: dataset, unit, strategy, energy_to_target_j (empty where never reached), total_j,
@@ -149,8 +149,10 @@ def energy_to_target_ratio(searches: pd.DataFrame, a: str, b: str, overhead: boo
     filled = searches.assign(energy_to_target_j=searches["energy_to_target_j"].fillna(np.inf))
     names = ["energy_to_target_j", "total_j", *(["tuner_j"] if overhead else [])]
     to_target, total, *tuner = paired_values(filled, names, a, b)
-    joules = np.minimum(to_target, total.min(axis=0))
-    return _energy_ratio(joules + tuner[0] if overhead else joules)
+    horizon = total.min(axis=0)
+    arrived = (to_target <= horizon).any(axis=0)
+    joules = np.minimum(to_target, horizon)
+    return _energy_ratio((joules + tuner[0] if overhead else joules)[:, arrived])
 
 
 def progress_ratio(trials: pd.DataFrame, chance: float) -> Effect:
@@ -170,6 +172,35 @@ def progress_ratio(trials: pd.DataFrame, chance: float) -> Effect:
         first = best[within[-1]] if len(within) else chance
         halves.append((best[-1] - first, first - chance))
     return bootstrap_effect(np.array(halves), _ratio_of_sums)
+
+
+def ladder_bend(trials: pd.DataFrame) -> Effect:
+    """How much better a saturating curve fits a ladder than a straight line does: AICc of the line less the curve's.
+
+    Bootstrap over repetitions of the whole ladder. Repeats within a sample pass for trainings of their own, which
+    speaks for the richer model, the curve: the interval is wide upwards, and its lower end is what has to convince.
+
+    Args:
+        trials: One row a training of one ladder: repetition, energy_j, accuracy.
+
+    Returns:
+        `NOTHING` where a ladder is too short to tell the two apart.
+    """
+    if len(trials) < LEAST_OBSERVATIONS or trials["energy_j"].nunique() < 3:
+        return NOTHING
+    energy, accuracy = trials["energy_j"].to_numpy(), trials["accuracy"].to_numpy()
+    position, repetitions = pd.factorize(trials["repetition"])
+
+    def of_samples(drawn: IntArray) -> FloatArray:
+        return delta_aicc_of_samples(energy, accuracy, _counts(drawn, len(repetitions))[:, position])
+
+    effect = _interval(len(repetitions), None, of_samples, RESAMPLES, seed=0)
+    return effect._replace(estimate=diminishing_returns(energy, accuracy).delta_aicc)
+
+
+def relative_spread(energy_j: FloatArray) -> Effect:
+    """Coefficient of variation over configurations of the energy of a training, in percent."""
+    return bootstrap_effect(energy_j, lambda sample: 100 * sample.std(axis=1, ddof=1) / sample.mean(axis=1))
 
 
 def energy_spread(trials: pd.DataFrame) -> Effect:
@@ -357,19 +388,50 @@ def _drawn(groups: list[IntArray], resamples: int, seed: int) -> IntArray:
     return np.hstack([group[generator.integers(len(group), size=(resamples, len(group)))] for group in groups])
 
 
-def _expanded(estimate: float, groups: list[IntArray], resampled: Callable[[], FloatArray]) -> Effect:
-    units, smallest = sum(len(group) for group in groups), min(len(group) for group in groups)
+def _counts(drawn: IntArray, units: int) -> FloatArray:
+    """How often each sample holds each unit, shape (samples, units), from the indices that it holds."""
+    numbered = drawn + units * np.arange(len(drawn))[:, None]
+    return np.bincount(numbered.ravel(), minlength=len(drawn) * units).reshape(len(drawn), units).astype(np.float64)
+
+
+def _interval(
+    units: int, strata: Sequence[object] | None, of_samples: Callable[[IntArray], FloatArray], resamples: int, seed: int
+) -> Effect:
+    """The effect of a statistic of the units whose indices a sample holds: (samples, any number) to (samples,)."""
+    groups = _groups(units, strata)
+    estimate = float(of_samples(np.arange(units)[None])[0])
+    smallest = min(len(group) for group in groups)
     if smallest < 2:
         return Effect(estimate, np.nan, np.nan, units)
+    if smallest < FEWEST_RESAMPLED:
+        return Effect(estimate, *_jackknife(estimate, groups, of_samples), units)
     tail = stats.norm.cdf(np.sqrt(smallest / (smallest - 1)) * stats.t.ppf((1 - LEVEL) / 2, smallest - 1))
     # No interpolation, which has no answer next to an infinite ratio.
-    low, high = np.quantile(resampled(), [tail, 1 - tail], method="nearest")
+    low, high = np.quantile(of_samples(_drawn(groups, resamples, seed)), [tail, 1 - tail], method="nearest")
     return Effect(estimate, float(low), float(high), units)
+
+
+def _jackknife(
+    estimate: float, groups: list[IntArray], of_samples: Callable[[IntArray], FloatArray]
+) -> tuple[float, float]:
+    """Student's interval with the stratified jackknife's standard error; NaN where a unit cannot be spared.
+
+    For the mean of one value a unit it is Student's own. The degrees of freedom are those of the smallest stratum.
+    """
+    everyone = np.concatenate(groups)
+    variance = 0.0
+    for group in groups:
+        without = of_samples(np.array([everyone[everyone != one] for one in group]))
+        if not np.isfinite(without).all():
+            return np.nan, np.nan
+        variance += float((len(group) - 1) / len(group) * np.sum((without - without.mean()) ** 2))
+    half = stats.t.ppf((1 + LEVEL) / 2, min(len(group) for group in groups) - 1) * np.sqrt(variance)
+    return estimate - half, estimate + half
 
 
 def mean_percent(logarithms: FloatArray) -> Effect:
     """Geometric mean of ratios, given by their natural logarithms, as percent more than 1."""
-    return bootstrap_effect(logarithms, lambda sample: 100 * np.expm1(sample.mean(axis=1)))
+    return _of_logarithms(logarithms, lambda value: 100 * np.expm1(value))
 
 
 def _energy_ratio(joules: FloatArray) -> Effect:
@@ -377,7 +439,16 @@ def _energy_ratio(joules: FloatArray) -> Effect:
     if (joules <= 0).any():
         least = repr(float(joules.min()))
         raise InputError("joules that are compared are positive", least, "leave out what was not measured")
-    return bootstrap_effect(np.log(joules[0] / joules[1]), lambda sample: np.exp(sample.mean(axis=1)))
+    return _of_logarithms(np.log(joules[0] / joules[1]), np.exp)
+
+
+def _of_logarithms(values: FloatArray, back: Callable[[float], float]) -> Effect:
+    """The mean of logarithms and its interval, each turned back by a rising function."""
+    effect = mean_effect(values)
+    if not effect.n:
+        return NOTHING
+    estimate, low, high = (float(back(value)) for value in effect[:3])
+    return Effect(estimate, low, high, effect.n)
 
 
 def _ratio_of_sums(sample: FloatArray) -> FloatArray:

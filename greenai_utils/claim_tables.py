@@ -6,15 +6,17 @@ from functools import lru_cache
 import pandas as pd
 
 from greenai_utils import paths
-from greenai_utils.claim_effects import LayerStudy
 from greenai_utils.claim_evidence import Evidence, judge, published_evidence, record_evidence
 from greenai_utils.claims import CLAIMS, DEFECTS, conclude
+from greenai_utils.front_tables import trained_alone
 from greenai_utils.published_data import BOUNDARY, SOURCE
 from greenai_utils.settings import load_profile, profile_names
 from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import main_cell, tuning_summary
 
-NO_SEARCHES, NO_LAYERS = pd.DataFrame(), dict[str, LayerStudy]()
+METERS, _JOULES = "meter_comparison", ["authors_j", "counter_j"]
+"""A study that a profile may have, and what its records hold: joules of a window as the authors read them, and as a
+counter does."""
 SHIPPED = paths.ROOT / "data"
 """Where recorded profiles ship."""
 
@@ -54,7 +56,7 @@ def recorded_profiles(own: str) -> list[str]:
 def _evidence(data: StudyData) -> Iterator[tuple[Evidence, str, str, str]]:
     """Each body of evidence, its name, and source and boundary of its joules."""
     gap = data.gap
-    yield _nothing("published") if gap else _of_authors(data), "published", SOURCE, BOUNDARY
+    yield Evidence.nothing("published") if gap else _of_authors(data), "published", SOURCE, BOUNDARY
     yield record_evidence(_tables(data)), "records", data.source, data.boundary
     for name in recorded_profiles(data.profile.name):
         shipped = StudyData.read(load_profile(name), SHIPPED / name / "records")
@@ -65,29 +67,34 @@ def _of_authors(data: StudyData) -> Evidence:
     return published_evidence(data.published.tuning, data.published.layers)
 
 
-def _nothing(kind: str) -> Evidence:
-    """Evidence that holds nothing: every claim is not testable on it."""
-    return Evidence(
-        kind=kind,
-        searches=NO_SEARCHES,
-        trials=NO_SEARCHES,
-        layers=NO_LAYERS,
-        crossed=False,
-        switched=NO_SEARCHES,
-        mended=frozenset(),
-        energy="none",
-        tuner_energy="none",
-    )
-
-
 def _tables(data: StudyData) -> Mapping[str, pd.DataFrame]:
-    """What claims are judged on: of the tuning study the main cell, where strategies compare by nothing else.
-
-    Joules of a search that were not all read over its trainings decide nothing.
+    """What claims are judged on: what the profile plans, and of the tuning study the main cell alone, where strategies
+    compare by nothing else. Records that an earlier plan left in the folder take no part.
     """
-    other_cells = set(data.tuning["key"]) - set(main_cell(data, data.tuning)["key"])
-    summary = main_cell(data, tuning_summary(data))
+    searched = main_cell(data, data.tuning)
+    planned = {*searched["key"], *data.layers["key"], *data.protocols["key"], *trained_alone(data)["key"]}
     return {
-        "trials": data.trials[~data.trials["key"].isin(other_cells)],
-        "tuning_summary": summary.assign(total_j=summary["total_j"].where(summary["unread_j"] == 0)),
+        "trials": data.trials[data.trials["key"].isin(planned)],
+        "searches": _to_each_target(data, searched),
+        "ladders": data.ladders,
+        "meter_comparison": _meters(data),
     }
+
+
+def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
+    """The summary of each search of the main cell, once for every target of the profile."""
+    summary = main_cell(data, tuning_summary(data)).drop(columns="energy_to_target_j")
+    parts = []
+    for target in data.profile.tuning.targets:
+        reached = trials[trials["best_so_far"] >= target * trials["best_so_far"].max()]
+        joules = reached.groupby(["strategy", "search_seed"])["cumulative_j"].first().rename("energy_to_target_j")
+        joules.index.names = ["strategy", "seed"]
+        parts.append(summary.join(joules, on=["strategy", "seed"]).assign(target=target))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _meters(data: StudyData) -> pd.DataFrame:
+    """The windows that were measured by several meters at once; none where a machine cannot."""
+    records = [record for record in data.tasks if record["study"] == METERS and "gap" not in record]
+    rows = [{"load": record["task"]["load"], **{name: record[name] for name in _JOULES}} for record in records]
+    return pd.DataFrame(rows, columns=["load", *_JOULES])

@@ -30,7 +30,7 @@ FILLS = {
 }
 """Fill and text colour of each verdict; the verdict itself is written in every cell."""
 HEADINGS = {"published": "authors' data", "records": "this profile"}
-LABEL_WIDTH = 62
+LABEL_WIDTH = 70
 """Letters in a line of a statement."""
 
 
@@ -48,7 +48,7 @@ def _matrix(data: StudyData, claims: Collection[str]) -> Figure:
     table = verdicts_table(data)
     evidence = list(table["evidence"].unique())
     verdicts = table.set_index(["claim", "evidence"])
-    figure = Figure(figsize=(WIDTH, 0.5 + 0.34 * len(claims)))
+    figure = Figure(figsize=(WIDTH, 0.5 + 0.36 * len(claims)))
     axes = figure.subplots()
     for row, claim in enumerate(claims):
         for column, kind in enumerate(evidence):
@@ -63,7 +63,7 @@ def _matrix(data: StudyData, claims: Collection[str]) -> Figure:
         f"{claim.split()[0]}  " + "\n".join(textwrap.wrap(statement, LABEL_WIDTH))
         for claim, statement in zip(claims, statements, strict=True)
     ]
-    axes.set_yticks([row + 0.5 for row in range(len(claims))], labels, fontsize=7)
+    axes.set_yticks([row + 0.5 for row in range(len(claims))], labels, fontsize=6.8)
     axes.set_xticks([column + 0.5 for column in range(len(evidence))], [HEADINGS.get(kind, kind) for kind in evidence])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from greenai_utils.drawing import MARKERS, PALETTE, WIDTH
 from greenai_utils.front_tables import (
@@ -22,17 +22,30 @@ from greenai_utils.study_data import StudyData
 
 BLUE, ORANGE, GREEN = sns.color_palette(PALETTE)[:3]
 GREY = "0.45"
-TITLES = {"tuning": "Tuning study", "layers": "Layer study", "ladders": "Ladders"}
+TITLES = {
+    "tuning": "Tuning study",
+    "alone": "Tuning space, trained alone",
+    "layers": "Layer study",
+    "ladders": "Ladders",
+}
 COST = "Gross energy of a training (J)"
+MOST_PANELS = 3
+"""Panels that fit beside each other."""
+MOST_TICKS = 6
+"""Numbers that fit under a narrow panel."""
 RUNGS = {"epochs": "Epochs", "size": "Convolutional blocks"}
 
 
 def pareto_figure(data: StudyData) -> Figure:
     """Accuracy bought for joules by every trial, with each study's Pareto front, dominated region and knee."""
     trials, fronts, summary = accuracy_and_energy(data), pareto_table(data), front_summary(data).set_index("study")
-    figure = Figure(figsize=(WIDTH, 4.7))
-    panels = figure.subplots(1, len(summary), squeeze=False)[0]
-    for axes, study in zip(panels, summary.index, strict=True):
+    groups = trials.groupby("study")["group"].nunique().max()
+    rows = 1 if len(summary) <= MOST_PANELS else 2
+    figure = Figure(figsize=(WIDTH, rows * (3.3 + 0.16 * groups)))
+    panels = figure.subplots(rows, -(-len(summary) // rows), squeeze=False).flatten()
+    for axes in panels[len(summary) :]:
+        axes.set_visible(False)
+    for axes, study in zip(panels, summary.index, strict=False):
         own = fronts[fronts["study"] == study]
         _draw_trials(axes, trials[trials["study"] == study])
         _draw_front(axes, trials[trials["study"] == study], own)
@@ -40,8 +53,9 @@ def pareto_figure(data: StudyData) -> Figure:
         if np.isfinite(knee["knee_j"]):
             label = f"knee (in {knee['knee_share']:.0%} of samples)".replace("%", " %")
             axes.plot(knee["knee_j"], knee["knee_accuracy"], "o", ms=9, mfc="none", mec="black", mew=1.1, label=label)
-        axes.set(title=TITLES[study], xlabel=COST)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.17))
+        axes.set(title=TITLES[study], xlabel=COST, xscale="log")
+        _few_ticks(axes)
+        axes.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.45, -0.19), labelspacing=0.35)
     panels[0].set_ylabel("Validation accuracy")
     return figure
 
@@ -84,12 +98,11 @@ def attainment_figure(data: StudyData) -> Figure:
         axes.plot(joules, middle, drawstyle="steps-post", color=BLUE, lw=1.4, label="half")
         runs, counted = own["runs"].iloc[0], own["joules_of"].iloc[0]
         axes.set(
-            title=f"{group} ({runs} {'searches' if counted == 'search' else 'repetitions'})",
             xlabel=f"Joules of a {counted} (gross)",
             xscale="log",
         )
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(f"{group} ({runs} {'searches' if counted == 'search' else 'repeats'})", fontsize=6.5)
+        _few_ticks(axes)
     for axes in list(panels.flat)[len(groups) :]:
         axes.set_visible(False)
     for axes in panels[:, 0]:
@@ -136,7 +149,7 @@ def ladder_figure(data: StudyData) -> Figure:
         _name_rungs(axes, means)
         axes.set(
             xlabel=COST,
-            title=f"{RUNGS[ladder]} (ΔAICc = {tests.loc[ladder, 'delta_aicc']:.0f})",
+            title=f"{RUNGS[ladder]} (ΔAICc = {tests.loc[ladder, 'delta_aicc']:.1f})".replace("-", "−"),
             ylim=(min(trials["accuracy"].min(), means["accuracy_low"].min()) - 0.01, trials["accuracy"].max() + 0.02),
         )
     panels[0].set_ylabel("Validation accuracy")
@@ -155,7 +168,7 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame) -> None:
 
 
 def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> None:
-    """The staircase of a front, what it dominates, and the standard uncertainty of its points in both directions."""
+    """The staircase of a front, what it dominates, and the standard error of its points in both directions."""
     right, floor = trials["gross_j"].max() * 1.05, trials["accuracy"].min()
     joules, accuracies = _staircase(front, right)
     axes.fill_between(joules, floor, accuracies, step="post", color="0.5", alpha=0.12, lw=0, label="dominated")
@@ -163,7 +176,7 @@ def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> None:
     axes.errorbar(
         front["gross_j"],
         front["accuracy"],
-        xerr=front["uncertainty_j"],
+        xerr=front["energy_se_j"],
         yerr=front["accuracy_se"],
         fmt=".",
         color="black",
@@ -173,6 +186,21 @@ def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> None:
         capsize=1.2,
         zorder=5,
     )
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Plain numbers on a logarithmic axis of joules, at most six of them."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    if high < 2 * low:  # too narrow for round numbers of a logarithmic axis
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        return
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        locator = LogLocator(subs=steps, numticks=100)
+        if sum(low <= tick <= high for tick in locator.tick_values(low, high)) <= MOST_TICKS:
+            break
+    axes.xaxis.set_major_locator(locator)
 
 
 def _draw_networks(axes: Axes, networks: pd.DataFrame, cost: str, front: str) -> None:

@@ -9,10 +9,10 @@ from greenai_utils.study_data import StudyData
 
 def rules(_: StudyData) -> str:
     """The rule of each claim."""
-    lines = ["| claim | the number that decides | to lie | why this much |", "|---|---|---|---|"]
+    lines = ["| claim | the number that decides | interval over | to lie | why this much |", "|---|---|---|---|---|"]
     for name, claim in CLAIMS.items():
-        unit = f"{claim.estimand}, over {claim.units}"
-        lines.append(f"| {name} | {unit} | {claim.side} {claim.threshold:g} | {claim.reason} |")
+        rule = f"{claim.side} {claim.threshold:g}"
+        lines.append(f"| {name} | {claim.estimand} | {claim.units} | {rule} | {claim.reason} |")
     return "\n".join(lines)
 
 

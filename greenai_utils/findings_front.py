@@ -1,8 +1,18 @@
 """Sentences about accuracy against energy; every number is computed from the records."""
 
+from typing import Any
+
 import numpy as np
 
-from greenai_utils.front_tables import PERCENTILES, attainment_table, front_summary, marginal_table, network_fronts
+from greenai_utils.front_tables import (
+    PERCENTILES,
+    attainment_table,
+    front_summary,
+    marginal_table,
+    network_fronts,
+    scatter,
+    unread,
+)
 from greenai_utils.ladder_tables import ladder_returns, ladder_rungs
 from greenai_utils.study_data import StudyData
 
@@ -11,6 +21,8 @@ DECISIVE = 10
 WEAK = 2
 """A difference of AICc below which the models fit alike."""
 
+HALF_A_PERCENT = 0.005
+"""The least share that does not round to 0 %."""
 LEAST_SHARE = 0.001
 """Slopes that fall to less than this have fallen to nothing."""
 
@@ -23,14 +35,20 @@ def front(data: StudyData) -> str:
             "It has no knee: the next joule buys no less at its end than at its beginning."
             if np.isnan(row.knee_j)
             else f"Its knee buys {row.knee_accuracy:.4f} for {row.knee_j:.3g} J; the most accurate trial, "
-            f"{row.top_accuracy:.4f}, took {row.top_j / row.knee_j:.2f} times as much. In {100 * row.knee_share:.0f} % "
+            f"{row.top_accuracy:.4f}, took {row.top_j / row.knee_j:.2f} times as much. In {_percent(row.knee_share)} "
             f"of the bootstrap samples the knee is that very trial, "
-            + (f"in the others one of {row.knees - 1} more." if row.knees > 1 else "and in no sample another one.")
+            f"in {_percent(row.other_knees_share)} another one (one of {row.knees - 1})"
+            + (f", in {_percent(none)} there is none." if (none := _without(row)) >= HALF_A_PERCENT else ".")
         )
         lines.append(
             f"- **{row.study}**: {row.front_trials} of {row.trials} trials are on the front. {bend} Hypervolume "
             f"against accuracy {row.reference_accuracy:.3f} and {row.reference_j:.3g} J: {row.hypervolume_j:.4g} J "
             f"(95 % interval {row.ci_low_j:.4g} to {row.ci_high_j:.4g} J, bootstrap over {row.units} units)."
+        )
+    if left_out := unread(data):
+        lines.append(
+            f"- Not on these fronts: {left_out:,} finished trials of searches whose joules were imputed, not read over "
+            f"their trainings. The attainment surfaces below show what their searches spent and reached."
         )
     return "\n".join(lines)
 
@@ -61,8 +79,7 @@ def marginal(data: StudyData) -> str:
 
 def meter_noise(data: StudyData) -> float:
     """Two standard deviations of the difference between two trainings of one configuration, relative to their mean."""
-    energy = data.meter["gross_j"].astype(float)
-    return float(2 * np.sqrt(2) * energy.std() / energy.mean())
+    return float(2 * np.sqrt(2) * scatter(data))
 
 
 def attainment(data: StudyData) -> str:
@@ -109,6 +126,15 @@ def ladders(data: StudyData) -> str:
             f"interval {'' if row.ci_high < LEAST_SHARE else f'{_share(row.ci_low)} to '}{_share(row.ci_high)}."
         )
     return "\n".join(lines)
+
+
+def _without(row: Any) -> float:
+    """The share of the bootstrap samples whose front has no knee."""
+    return float(1 - row.knee_share - row.other_knees_share)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _share(ratio: float) -> str:

@@ -5,7 +5,7 @@ take part; imputed ones say nothing about what this training cost.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -24,21 +24,29 @@ PERCENTILES = (25, 50, 75)
 PER = 1000
 """Predictions that an energy of prediction counts."""
 
-UNITS: Mapping[str, str] = {"tuning": "search", "layers": "configuration", "ladders": "repetition"}
+UNITS: Mapping[str, str] = {
+    "tuning": "search",
+    "alone": "key",
+    "layers": "configuration",
+    "ladders": "repetition",
+}
 """What is drawn as a whole in the bootstrap samples of each study."""
 
 
 @lru_cache(maxsize=2)
 def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
-    """Every finished trial of the tuning, layer and ladder studies whose joules were read.
+    """Every finished trial whose joules were read: of searches, of configurations trained alone, of layers and ladders.
 
     Returns:
         The columns of `trials.csv`, and: `accuracy` (the one that its protocol chooses by), `accuracy_se` (its standard
-        error from the number of images), `group` (strategy, network or ladder), `unit` (see `UNITS`).
+        error from the number of images), `energy_se_j` (that of the energy: the counter's, and how far repeated
+        trainings of the meter study scatter, relative to their mean), `group` (strategy, network or ladder), `unit`
+        (see `UNITS`).
     """
     parts = []
     for study, frame, group in (
-        ("tuning", data.tuning, lambda trials: trials["strategy"]),
+        ("tuning", data.tuning, partial(_strategy_and_space, data.profile.tuning.space)),
+        ("alone", trained_alone(data), lambda trials: "random configuration"),
         ("layers", data.layers, network_label),
         ("ladders", data.ladders, lambda trials: "ladder of " + trials["ladder"]),
     ):
@@ -48,7 +56,30 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
             parts.append(finished.astype({"gross_j": float}).assign(**own))
     trials = pd.concat(parts, ignore_index=True)
     accuracy = chosen_by(trials)
-    return trials.assign(accuracy=accuracy, accuracy_se=wilson_error(accuracy, images_judged(trials)))
+    return trials.assign(
+        accuracy=accuracy,
+        accuracy_se=wilson_error(accuracy, images_judged(trials)),
+        energy_se_j=np.hypot(trials["uncertainty_j"].astype(float), scatter(data) * trials["gross_j"]),
+    )
+
+
+def trained_alone(data: StudyData) -> pd.DataFrame:
+    """Random configurations of the main cell's space that were each trained alone, from start to end."""
+    frame = data.trials[(data.trials["study"] == "alone") & (data.trials["space"] == data.profile.tuning.space)]
+    frame = frame[frame["dataset"] == data.profile.tuning.task.dataset]
+    begun = frame["start"] if "start" in frame else pd.Series(0.0, index=frame.index)
+    return frame[(frame["fidelity"] >= 1) & (begun == 0)]
+
+
+def scatter(data: StudyData) -> float:
+    """How far the energy of repeated trainings of one configuration scatters: standard deviation over mean."""
+    energy = data.meter["gross_j"].astype(float)
+    return float(energy.std() / energy.mean())
+
+
+def unread(data: StudyData) -> int:
+    """How many finished trials of searches have imputed joules only, and so no place on a front of trainings."""
+    return int(((data.tuning["status"] == "ok") & (data.tuning["joules_basis"] != "read")).sum())
 
 
 def images_judged(trials: pd.DataFrame) -> pd.Series:
@@ -69,6 +100,11 @@ def wilson_error(share: pd.Series, n: pd.Series) -> pd.Series:
     return np.sqrt(share * (1 - share) / n + 1 / (4 * n**2)) / (1 + 1 / n)
 
 
+def _strategy_and_space(main: str, trials: pd.DataFrame) -> pd.Series:
+    """The strategy of a search, and its space where that is not the main one."""
+    return trials["strategy"].where(trials["space"] == main, trials["strategy"] + " in " + trials["space"])
+
+
 def network_label(trials: pd.DataFrame) -> pd.Series:
     """A network by its layers, short enough for a figure; ReLU is named where networks differ by it."""
     relu = trials["relu"].map({True: ", ReLU", False: ", no ReLU"})
@@ -79,7 +115,7 @@ def network_label(trials: pd.DataFrame) -> pd.Series:
 def pareto_table(data: StudyData) -> pd.DataFrame:
     """The trials that no other trial of their study beats in both accuracy and energy, by study and energy."""
     columns = ["study", "dataset", "network", "group", "strategy", "key"]
-    columns += ["accuracy", "accuracy_se", "test_accuracy", "gross_j", "uncertainty_j"]
+    columns += ["accuracy", "accuracy_se", "test_accuracy", "gross_j", "energy_se_j"]
     fronts = [_front(trials)[columns] for _, trials in _studies(data)]
     return with_source(pd.concat(fronts, ignore_index=True), data)
 
@@ -104,10 +140,10 @@ def front_summary(data: StudyData) -> pd.DataFrame:
         reference = reference_point(trials, "accuracy", "gross_j")
         volume = hypervolume_interval(trials, "accuracy", "gross_j", reference, unit="unit")
         knees = all_knees[all_knees["study"] == study]
-        chosen = np.nan
+        chosen = others = np.nan
         if bend is not None:
             same = (knees["gross_j"] == bend["gross_j"]) & (knees["accuracy"] == bend["accuracy"])
-            chosen = float(knees.loc[same, "share"].sum())
+            chosen, others = (float(knees.loc[rows, "share"].sum()) for rows in (same, ~same))
         rows.append(
             {
                 "study": study,
@@ -123,6 +159,7 @@ def front_summary(data: StudyData) -> pd.DataFrame:
                 "knee_accuracy": np.nan if bend is None else bend["accuracy"],
                 "knee_j": np.nan if bend is None else bend["gross_j"],
                 "knee_share": chosen,
+                "other_knees_share": others,
                 "knees": len(knees),
                 "top_accuracy": top["accuracy"],
                 "top_j": top["gross_j"],

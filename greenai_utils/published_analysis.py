@@ -234,7 +234,7 @@ def energy_spread(tuning: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a search: dataset, hyperparameters, network, strategy, trials, mean_j, cv_pct (standard deviation,
         percent of the mean), and Spearman's rank correlation of energy with the learning rate, with accuracy and with
-        the order of the trials (a drift of the machine): rho_lr, rho_accuracy, rho_trial.
+        the order of the trials (a drift of the machine): rho_lr, rho_accuracy, rho_trial, and p_trial of the last.
 
     Raises:
         InputError: A column is missing or holds an empty value.
@@ -242,9 +242,11 @@ def energy_spread(tuning: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for search, trials in _in_order(tuning).groupby(SEARCH):
         energy = trials["energy_j"]
-        correlations = [stats.spearmanr(energy, trials[name]).statistic for name in ("lr", "accuracy", "trial")]
-        rows.append([*search, len(trials), energy.mean(), 100 * energy.std() / energy.mean(), *correlations])
-    return pd.DataFrame(rows, columns=[*SEARCH, "trials", "mean_j", "cv_pct", "rho_lr", "rho_accuracy", "rho_trial"])
+        ranked = [stats.spearmanr(energy, trials[name]) for name in ("lr", "accuracy", "trial")]
+        spread = [len(trials), energy.mean(), 100 * energy.std() / energy.mean()]
+        rows.append([*search, *spread, *(each.statistic for each in ranked), ranked[-1].pvalue])
+    columns = ["trials", "mean_j", "cv_pct", "rho_lr", "rho_accuracy", "rho_trial", "p_trial"]
+    return pd.DataFrame(rows, columns=[*SEARCH, *columns])
 
 
 def layer_anova(layers: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from greenai_utils.statistics import DRAWS_AT_A_TIME, Interval
 SCALES = 240
 # The longest scale in ranges of energy: the curve then bends by less than 1 % of its slope.
 LONGEST = 100.0
+# One more than the parameters of the curve, its error's variance and the correction of AICc need.
+LEAST_OBSERVATIONS = 6
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,44 @@ def slope_ratio_interval(
     return Interval(diminishing_returns(energy, bought).slope_ratio, float(low), float(high))
 
 
+def delta_aicc_of_samples(energy_j: ArrayLike, accuracy: ArrayLike, counts: ArrayLike) -> FloatArray:
+    """`DiminishingReturns.delta_aicc` of many samples of the same observations, without polishing the scale.
+
+    Args:
+        energy_j: Joules along a ladder, shape (n,).
+        accuracy: Accuracy bought, shape (n,).
+        counts: How often each sample holds each observation, shape (samples, n).
+
+    Returns:
+        AICc of the line less that of the curve, shape (samples,); NaN for a sample of fewer than 6 observations.
+
+    Raises:
+        InputError: As `diminishing_returns`.
+    """
+    energy, bought = _ladder(energy_j, accuracy)
+    scales, weights = _scales(energy), np.asarray(counts, dtype=np.float64)
+    x, y = energy - energy.mean(), bought - bought.mean()
+    at_a_time = max(1, DRAWS_AT_A_TIME // max(SCALES, energy.size))
+    parts = []
+    for start in range(0, len(weights), at_a_time):
+        sample = weights[start : start + at_a_time]
+        n = sample.sum(axis=1)
+        mean_x, mean_y = sample @ x / n, sample @ y / n
+        spread, whole = sample @ x**2 - n * mean_x**2, sample @ y**2 - n * mean_y**2
+        shared = sample @ (x * y) - n * mean_x * mean_y
+        line = whole - np.divide(shared**2, spread, out=np.zeros_like(n), where=spread > 0)
+        curve = _profile(energy, bought, sample, scales)[1].min(axis=1)
+        least = _rounding(bought) / bought.size * n
+        saturating, linear = (_aicc_of(np.maximum(error, least), n, k) for error, k in ((curve, 4), (line, 3)))
+        parts.append(np.where(n >= LEAST_OBSERVATIONS, linear - saturating, np.nan))
+    return np.concatenate(parts)
+
+
 def _ladder(energy_j: ArrayLike, accuracy: ArrayLike) -> tuple[FloatArray, FloatArray]:
     energy, bought = finite(energy_j, "energy"), finite(accuracy, "accuracy")
     if energy.size != bought.size:
         raise InputError("every accuracy has its energy", f"{energy.size} and {bought.size} values", "pass pairs")
-    require_at_least(energy.size, 6, "observations")
+    require_at_least(energy.size, LEAST_OBSERVATIONS, "observations")
     require_at_least(np.unique(energy).size, 3, "different energies")
     return energy, bought
 
@@ -221,6 +256,12 @@ def _rounding(bought: FloatArray) -> float:
 
 
 def _aicc(error: float, bought: FloatArray, parameters: int) -> float:
-    n = bought.size
-    deviance = n * np.log(max(error, _rounding(bought)) / n)
-    return float(deviance + 2 * parameters + 2 * parameters * (parameters + 1) / (n - parameters - 1))
+    n = np.array([bought.size], dtype=np.float64)
+    return float(_aicc_of(np.array([max(error, _rounding(bought))]), n, parameters)[0])
+
+
+def _aicc_of(error: FloatArray, n: FloatArray, parameters: int) -> FloatArray:
+    """AICc from error sums of squares and numbers of observations; NaN where there are too few of these."""
+    left = np.where(n > parameters + 1, n - parameters - 1, np.nan)
+    aicc: FloatArray = n * np.log(error / n) + 2 * parameters + 2 * parameters * (parameters + 1) / left
+    return aicc

@@ -3,7 +3,7 @@ import pytest
 from scipy import optimize
 
 from greenai_utils.errors import InputError
-from greenai_utils.saturation import diminishing_returns, slope_ratio_interval
+from greenai_utils.saturation import delta_aicc_of_samples, diminishing_returns, slope_ratio_interval
 
 ENERGY = np.array([10.0, 20, 40, 80, 120, 160, 240, 320])
 
@@ -88,6 +88,23 @@ def test_slope_ratio_interval_equals_a_loop_of_fits():
         drawn.append(diminishing_returns(energy[chosen], accuracy[chosen]).slope_ratio)
     interval = slope_ratio_interval(energy, accuracy, units, level=0.8, resamples=100, seed=5)
     np.testing.assert_allclose(interval[1:], np.quantile(drawn, [0.1, 0.9]), rtol=0.01)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.0])
+def test_aicc_of_samples_equals_a_loop_of_fits(noise):
+    energy, accuracy = ladder(0, noise=noise, shape=lambda energy: 0.5 + 0.001 * energy if noise else 0.7 + 0 * energy)
+    counts = np.random.default_rng(5).multinomial(32, np.full(32, 1 / 32), size=60)
+    samples = [np.repeat(np.arange(32), row) for row in counts]
+    fits = [diminishing_returns(energy[chosen], accuracy[chosen]).delta_aicc for chosen in samples]
+    np.testing.assert_allclose(delta_aicc_of_samples(energy, accuracy, counts), fits, atol=0.1)
+
+
+def test_samples_too_small_for_aicc_have_none():
+    energy, accuracy = ladder(0)
+    counts = np.zeros((2, 32))
+    counts[0, :5] = 1
+    counts[1, :6] = 1
+    assert np.isnan(delta_aicc_of_samples(energy, accuracy, counts)).tolist() == [True, False]
 
 
 def test_slope_ratio_of_a_line_reaches_one():
