@@ -15,7 +15,17 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import LADDERS, LAYERS, METER, PROTOCOLS, STUDIES, TUNING
+from greenai_utils.plans import (
+    ATTRIBUTION,
+    LADDERS,
+    LAYERS,
+    METER,
+    MICROBENCHMARKS,
+    PREDICTION,
+    PROTOCOLS,
+    STUDIES,
+    TUNING,
+)
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
 from greenai_utils.runs import TrainingError
@@ -42,6 +52,9 @@ NOTEBOOK_OF = {
     TUNING: "01-tuning-strategies",
     PROTOCOLS: "01-tuning-strategies (protocols)",
     LAYERS: "02-layer-types",
+    ATTRIBUTION: "02-layer-types (attribution)",
+    MICROBENCHMARKS: "02-layer-types (micro-benchmarks)",
+    PREDICTION: "02-layer-types (prediction)",
     LADDERS: "03-accuracy-vs-energy",
 }
 """The notebook that each study is recorded for, to name it while it runs."""

@@ -2,71 +2,36 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from greenai_utils.errors import InputError
+from greenai_utils.layer_plans import (
+    ATTRIBUTION,
+    LAYERS,
+    MICROBENCHMARKS,
+    PREDICTION,
+    plan_attribution,
+    plan_layers,
+    plan_microbenchmarks,
+    plan_prediction,
+)
 from greenai_utils.networks import Kind, NetworkSpec
+from greenai_utils.planning import Step, make_trial
 from greenai_utils.records import Record
 from greenai_utils.search import Strategy, make_strategy
-from greenai_utils.settings import Profile, TaskSettings
+from greenai_utils.settings import Profile
 from greenai_utils.spaces import get_space
 from greenai_utils.tasks import Task
-from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
+from greenai_utils.trials import canonical, protocol, protocol_names
 
-METER, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "tuning", "protocols", "layers", "ladders"
-STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, LADDERS)
+METER, TUNING, PROTOCOLS, LADDERS = "meter", "tuning", "protocols", "ladders"
+STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, ATTRIBUTION, MICROBENCHMARKS, PREDICTION, LADDERS)
 AS_MODULES = (PROTOCOLS, LAYERS)
 """Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
 no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A trial that a study needs, and what its record says about its place in the study."""
-
-    trial: Trial
-    place: Record
-
-
-def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **changes: Any) -> Trial:
-    """The trial of a task with a configuration, and with other fields changed.
-
-    Args:
-        task: Data, network and length.
-        configuration: Values of Adam's hyperparameters, of the network's fields and of the trial's own, by name.
-        changes: Fields of the trial that win over both.
-
-    Raises:
-        InputError: The configuration names something that a trial does not have.
-    """
-    groups: dict[type, dict[str, Any]] = {Hyperparameters: {}, NetworkSpec: {}, Trial: {}}
-    for name, value in configuration.items():
-        owners = [kind for kind in groups if name in {item.name for item in fields(kind)}]
-        if not owners:
-            raise InputError(
-                "a search space tunes fields of Hyperparameters, NetworkSpec or Trial",
-                repr(name),
-                "rename that dimension",
-            )
-        groups[owners[0]][name] = value
-    network = {"kind": task.network, "dense_relu": task.protocol != "published", **groups[NetworkSpec]}
-    return Trial(
-        **{
-            "dataset": task.dataset,
-            "side": task.side,
-            "network": NetworkSpec(**network),
-            "hyperparameters": Hyperparameters(**groups[Hyperparameters]),
-            "protocol": protocol(task.protocol),
-            "epochs": task.epochs,
-            "batch_size": task.batch_size,
-            **groups[Trial],
-            **changes,
-        }
-    )
 
 
 def plan_meter(profile: Profile) -> list[Step]:
@@ -76,33 +41,6 @@ def plan_meter(profile: Profile) -> list[Step]:
         Step(make_trial(settings.task, {"learning_rate": 1e-3}, seed=profile.seed, repetition=repetition), {})
         for repetition in range(settings.repetitions)
     ]
-
-
-def plan_layers(profile: Profile) -> list[Step]:
-    """One set of configurations crossed over all cells, in randomised complete blocks.
-
-    A block is one configuration in one repetition: every cell once, in random order, so that drift cannot pose as an
-    effect and whatever is recorded first is balanced over the cells.
-    """
-    settings = profile.layers
-    sampler = make_strategy("random", get_space(settings.space), profile.seed, settings.configurations)
-    configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
-    published = settings.task.protocol == "published"
-    cells = [
-        NetworkSpec(settings.task.network, linear, conv, relu, dense_relu=relu and not published)
-        for linear, conv, relu in product(settings.linear_layers, settings.conv_layers, settings.relu)
-    ]
-    steps = []
-    for repetition, (index, configuration) in product(range(settings.repetitions), enumerate(configurations)):
-        order = np.random.default_rng([profile.seed, repetition, index]).permutation(len(cells))
-        steps += [
-            Step(
-                make_trial(settings.task, configuration, network=cells[cell], seed=index, repetition=repetition),
-                {"configuration": index},
-            )
-            for cell in order
-        ]
-    return steps
 
 
 @dataclass(frozen=True)
@@ -210,7 +148,11 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
 }
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
-TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {}
+TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {
+    ATTRIBUTION: plan_attribution,
+    MICROBENCHMARKS: plan_microbenchmarks,
+    PREDICTION: plan_prediction,
+}
 """The plans of the studies that measure something other than trainings."""
 
 

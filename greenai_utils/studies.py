@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenai_utils import paths
+from greenai_utils import layer_measures, paths
 from greenai_utils.energy import open_meter
 from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
@@ -31,7 +31,7 @@ from greenai_utils.workbench import Workbench
 Progress = Callable[[str, int, int], None]
 """Told the study, how many of its trials are recorded, and how many it needs."""
 
-MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
+MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {**layer_measures.MEASURES}
 """How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
 reading over all of it."""
 
@@ -175,6 +175,8 @@ class Session:
 
     def _train(self, study: str, step: Step) -> Record:
         bench, engine = self.workbench, Engine(stacked=study not in AS_MODULES)
+        if not engine.stacked:
+            bench.rehearse(step.trial)
         outcome = train(step.trial, bench.dataset(step.trial), bench.meter, bench.device, engine)
         self.store.append(study, step.trial, {**step.place, **self._observed(outcome)})
         return self.store[step.trial.key]

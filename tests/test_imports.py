@@ -20,19 +20,32 @@ ORDER = (
         "files",
         "settings",
         "energy",
+        "counts",
+        "trainings",
+        "closure",
+        "roofline",
+        "shapes",
         "datasets",
         "models",
         "training",
         "search",
         "records",
+        "layer_plans",
+        "plans",
+        "microbenchmarks",
+        "layers",
+        "training_work",
+        "layer_measures",
     ),
-    *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "tables", "figures", "chapter"),
+    *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "machine_model", "forecasts"),
+    *("layer_tables", "cost_tables", "tables", "figures", "chapter", "prediction"),
     *("notebooks", "reporting", "pipeline", "__main__"),
 )
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
 DEFERRED = {("__main__", "studies"), ("energy", "zeus_counters")}
 WITHOUT_TORCH = (
     *("errors", "search", "records", "published", "statistics", "anova", "survival", "fronts", "claims", "tables"),
+    *("machine_model", "forecasts", "closure", "roofline", "shapes", "layer_plans", "layer_tables", "cost_tables"),
     *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
 )
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
