@@ -157,6 +157,7 @@ def mixed_model(
         # What the warnings say is kept in converged and on_boundary.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a step beyond the likelihood's domain, which it takes back
         try:
             fit = model.fit(reml=True, free=free, method=["bfgs", "lbfgs", "powell"])
         except np.linalg.LinAlgError as error:

@@ -10,7 +10,7 @@ and differ in what they take for independent:
   within a configuration.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pandas as pd
 
@@ -54,22 +54,16 @@ def layer_cells(data: StudyData) -> pd.DataFrame:
 def layer_anova(data: StudyData) -> pd.DataFrame:
     """Which layers move the net energy of a training, by four analyses.
 
-    An analysis that the records do not suffice for has one row, whose `note` says why. Intervals are those of the
-    population's partial eta squared (`anova.effect_size_intervals`). Neither `cluster_robust` nor `mixed` has sums of
-    squares of its own; the f of `mixed` is Wald's chi squared over df.
+    An analysis that the records do not suffice for has one row, whose `note` says why; a `note` beside numbers is a
+    doubt about them. Intervals are those of the population's partial eta squared (`anova.effect_size_intervals`).
+    Neither `cluster_robust` nor `mixed` has sums of squares of its own; the f of `mixed` is Wald's chi squared over df.
     """
     columns = ["factor", "sum_sq", "df", "f", "p", "eta_sq", "partial_eta_sq", "partial_low", "partial_high"]
     tables = []
     for dataset, trainings, means in _by_dataset(data):
-        analyses: dict[str, Callable[[], pd.DataFrame]] = {
-            MEANS: lambda means=means: _variance(means),  # type: ignore[misc]
-            NAIVE: lambda trainings=trainings: _variance(trainings),  # type: ignore[misc]
-            ROBUST: lambda trainings=trainings: _robust(trainings),  # type: ignore[misc]
-            MIXED: lambda trainings=trainings: _mixed(trainings),  # type: ignore[misc]
-        }
-        for name, analyse in analyses.items():
+        for name, (analyse, averaged) in _ANALYSED_BY.items():
             try:
-                table = analyse().assign(note="")
+                table = analyse(means if averaged else trainings)
             except InputError as error:
                 table = pd.DataFrame({"note": [str(error)]})
             tables.append(table.reindex(columns=[*columns, "omega_sq", "note"]).assign(dataset=dataset, analysis=name))
@@ -124,19 +118,30 @@ def _by_dataset(data: StudyData) -> Iterator[tuple[str, pd.DataFrame, pd.DataFra
 def _variance(frame: pd.DataFrame) -> pd.DataFrame:
     table = factorial_anova(frame, RESPONSE, FACTORS)
     ends = effect_size_intervals(table).rename(columns={"ci_low": "partial_low", "ci_high": "partial_high"})
-    return table.merge(ends.drop(columns="partial_eta_sq"), on="factor", how="left")
+    return table.merge(ends.drop(columns="partial_eta_sq"), on="factor", how="left").assign(note="")
 
 
 def _robust(trainings: pd.DataFrame) -> pd.DataFrame:
     table = clustered_anova(trainings, RESPONSE, FACTORS, "configuration")
-    return table.rename(columns={"f_cluster": "f", "p_cluster": "p"})
+    return table.rename(columns={"f_cluster": "f", "p_cluster": "p"}).assign(note="")
 
 
 def _mixed(trainings: pd.DataFrame) -> pd.DataFrame:
     within = trainings.groupby("configuration")[FACTORS].nunique().max() > 1
     slopes = [factor for factor in FACTORS if within[factor]]
-    table = mixed_model(trainings, RESPONSE, FACTORS, "configuration", slopes=slopes).tests
-    return table.assign(f=table["chi_sq"] / table["df"])
+    model = mixed_model(trainings, RESPONSE, FACTORS, "configuration", slopes=slopes)
+    doubts = {"a variance is estimated as zero": model.on_boundary, "the fit did not converge": not model.converged}
+    note = "; ".join(doubt for doubt, holds in doubts.items() if holds)
+    return model.tests.assign(f=model.tests["chi_sq"] / model.tests["df"], note=note)
+
+
+_ANALYSED_BY: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], bool]] = {
+    MEANS: (_variance, True),
+    NAIVE: (_variance, False),
+    ROBUST: (_robust, False),
+    MIXED: (_mixed, False),
+}
+"""How each analysis is made, and whether it takes the means of configurations instead of all trainings."""
 
 
 def _dataset_first(tables: list[pd.DataFrame]) -> pd.DataFrame:

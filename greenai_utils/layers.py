@@ -7,8 +7,8 @@ over. That the parts add up to the step is then a finding (`closure`), not a def
 
 How a part is kept like what it was in the step:
 
-- It cycles through several copies of its layer and inputs (`REPLICAS`), so that it finds the caches about as cold as
-  in the step, where the other layers have been in between.
+- It cycles through several copies of its layer and inputs (`REPLICAS`), as far as memory and the window allow so many
+  that as many bytes lie between two runs of one copy as in the step, where the other layers have been in between.
 - The backward pass of a layer is the gradient of its outputs with respect to its weights and to those of its inputs
   that need one (the images do not), given the gradient that arrived in the real step. It runs on graphs that are built
   before the window opens and kept after (`retain_graph=True`), so that no forward pass is in it. All copies share one
@@ -75,7 +75,7 @@ def _twin(weight: Tensor) -> nn.Parameter:
 
 
 def _loop_sources(step: Step, model: nn.Module, nbytes: int) -> list[Source]:
-    """What a step does beside the work of its layers; in all it is given so many bytes."""
+    """What a step does beside the work of its layers; in all it moves so many bytes."""
     weights = [weight for weight in model.parameters() if weight.grad is not None]
     twins = [_twin(weight) for weight in weights]
     gradients = [twin.grad for twin in twins]
@@ -147,12 +147,16 @@ def _whole_source(step: Step) -> Source:
     return Source([part], build)
 
 
-def step_sources(step: Step) -> tuple[list[Source], list[Part]]:
-    """Everything in a step that can be measured by itself, and the parts that cannot: layers without a call."""
+def step_sources(step: Step) -> tuple[list[Source], list[Part], dict[str, Counts]]:
+    """Everything in a step that can be measured by itself, the parts that cannot, and what both passes ask for.
+
+    Layers without a call cannot be measured.
+    """
     model = step.working_copy()
     calls = record_step(step, model)
-    # An optimiser such as Adam keeps two moments beside each weight and its gradient.
-    nbytes = sum(call.nbytes for call in calls) + 3 * bytes_of(list(model.parameters()))
+    passes = _pass_counts(step)
+    # An optimiser such as Adam reads a weight, its gradient and two moments, and writes all but the gradient.
+    nbytes = sum(counts.bytes for counts in passes.values()) + 7 * bytes_of(list(model.parameters()))
     sources = [call_source(call, replicas(call.nbytes, nbytes), step.autocast) for call in calls]
     called = {call.layer for call in calls}
     idle: list[Part] = []
@@ -166,7 +170,7 @@ def step_sources(step: Step) -> tuple[list[Source], list[Part]]:
             owned.update(weights)
         if is_layer(module) and layer not in called:
             idle.append(Part(layer, kind, 0, "forward", note="not called for this input"))
-    return [*sources, *_loop_sources(step, model, nbytes)], idle
+    return [*sources, *_loop_sources(step, model, nbytes)], idle, passes
 
 
 def attribute(
@@ -281,8 +285,7 @@ def _dissect(
     step: Step, meter: EnergyMeter, seconds: float, network: str, seed: int, with_whole: bool
 ) -> tuple[pd.DataFrame, Source]:
     with step.isolated():
-        sources, gaps = step_sources(step)
-        expected = _pass_counts(step)
+        sources, gaps, expected = step_sources(step)
         whole = _whole_source(step)
         visit_all(sources, meter, seconds, seed, whole if with_whole else None)
     parts = [part for source in sources for part in source.parts]

@@ -18,9 +18,9 @@ from greenai_utils.energy import EnergyMeter, Reading, synchronise
 from greenai_utils.errors import InputError
 from greenai_utils.layer_calls import LayerCall
 
-REPLICAS = (8, 32)
+REPLICAS = (8, 64)
 """Copies that a part cycles through, at least and at most. Eight share a call of the autograd engine (about 12 µs on a
-CPU) down to less than the work of a small layer; a layer so small that 32 fit the caches matters little."""
+CPU) down to less than the work of a small layer; a layer so small that 64 fit the caches matters little."""
 COLD_BYTES = 64 * 2**20
 """No more copies than take this much memory together: more than the caches of most processors hold."""
 ROUNDS = 3
@@ -32,11 +32,11 @@ WHOLE_SHARE = 0.2
 
 
 def replicas(nbytes: int, step_nbytes: int) -> int:
-    """How many copies of a part to cycle through, so that they take about as much memory as a whole step.
+    """How many copies of a part to cycle through, so that as much memory lies between two runs of one as in a step.
 
     Args:
         nbytes: What one copy of the part is given.
-        step_nbytes: What all parts of the step are given together.
+        step_nbytes: What a whole step reads and writes.
     """
     least, most = REPLICAS
     wanted = max(least, math.ceil(step_nbytes / max(nbytes, 1)))

@@ -10,7 +10,7 @@ from torch import nn
 
 from greenai_utils.energy import Reading, open_meter
 from greenai_utils.layer_calls import LayerCall
-from greenai_utils.parts import COLD_BYTES, call_source, mean_reading, part_row, replicas, visit_all
+from greenai_utils.parts import COLD_BYTES, REPLICAS, call_source, mean_reading, part_row, replicas, visit_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @given(nbytes=st.integers(0, 10**9), step=st.integers(0, 10**10))
 def test_copies_are_neither_none_nor_more_than_memory_is_cold(nbytes: int, step: int) -> None:
     copies = replicas(nbytes, step)
-    assert 1 <= copies <= 32
+    assert 1 <= copies <= REPLICAS[1]
     assert (copies - 1) * nbytes <= COLD_BYTES
 
 

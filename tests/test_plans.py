@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenai_utils.errors import InputError
+from greenai_utils.layer_plans import plan_attribution, plan_microbenchmarks, plan_prediction
 from greenai_utils.plans import (
     make_planned_strategy,
     make_trial,
@@ -16,7 +17,8 @@ from greenai_utils.plans import (
     plan_searches,
 )
 from greenai_utils.settings import load_profile
-from greenai_utils.trials import Protocol
+from greenai_utils.shapes import KINDS
+from greenai_utils.trials import Protocol, Trial
 
 QUICK = load_profile("quick")
 
@@ -138,3 +140,36 @@ def test_ladders_change_one_thing_from_rung_to_rung() -> None:
         assert trial.network.kind == ("simple_cnn" if blocks else "dense_poly")
         assert (trial.network.conv_layers, trial.network.linear_layers) == (blocks, QUICK.ladders.linear_layers)
     assert len({trial.hyperparameters for trial in [*epochs, *(trial for _, trial in sizes)]}) == 1
+
+
+def test_attributed_networks_are_those_of_the_layer_study() -> None:
+    everything = replace(QUICK, attribution=replace(QUICK.attribution, networks="all"))
+    networks = [Trial.from_record(task.defining["trial"]).network for task in plan_attribution(everything)]
+    assert set(networks) == {step.trial.network for step in plan_layers(QUICK)}
+    few, many = (Trial.from_record(task.defining["trial"]) for task in plan_attribution(QUICK))
+    assert (few.network.linear_layers, few.network.conv_layers, few.network.relu) == (3, 1, False)
+    assert (many.network.linear_layers, many.network.conv_layers, many.network.relu) == (7, 4, True)
+    assert few.key in {step.trial.key for step in plan_layers(QUICK)}
+
+
+def test_every_kind_of_layer_is_a_task_of_its_own() -> None:
+    tasks = plan_microbenchmarks(QUICK)
+    assert [{shape["kind"] for shape in task.defining["shapes"]} for task in tasks] == [{kind} for kind in KINDS]
+    assert len({task.key for task in tasks}) == len(KINDS)
+
+
+def test_a_network_that_is_attributed_is_not_predicted() -> None:
+    names = {Trial.from_record(task.defining["trial"]).network for task in plan_prediction(QUICK)}
+    assert len(names) == 6
+    assert not names & {step.trial.network for step in plan_layers(QUICK)}
+    settings = replace(QUICK.prediction, conv_layers=(1, 2), linear_layers=(3,))
+    everything = replace(QUICK, prediction=settings, attribution=replace(QUICK.attribution, networks="all"))
+    with pytest.raises(InputError, match=r"none that is attributed.*got simple_cnn L=3 K=1"):
+        plan_prediction(everything)
+
+
+def test_attributed_and_predicted_trainings_are_of_the_corrected_protocol() -> None:
+    task = replace(QUICK.layers.task, protocol="published")
+    published = replace(QUICK, layers=replace(QUICK.layers, task=task))
+    for made in (plan_attribution(published), plan_prediction(published)):
+        assert {Trial.from_record(task.defining["trial"]).protocol for task in made} == {Protocol()}
