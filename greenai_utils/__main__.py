@@ -15,7 +15,19 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import ALONE, LADDERS, LAYERS, LEVER_STUDY, METER, PROTOCOLS, STUDIES, TUNING
+from greenai_utils.plans import (
+    ALONE,
+    ATTRIBUTION,
+    LADDERS,
+    LAYERS,
+    LEVER_STUDY,
+    METER,
+    MICROBENCHMARKS,
+    PREDICTION,
+    PROTOCOLS,
+    STUDIES,
+    TUNING,
+)
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
 from greenai_utils.runs import TrainingError
@@ -43,6 +55,9 @@ NOTEBOOK_OF = {
     TUNING: "01-tuning-strategies",
     PROTOCOLS: "01-tuning-strategies (protocols)",
     LAYERS: "02-layer-types",
+    ATTRIBUTION: "02-layer-types (attribution)",
+    MICROBENCHMARKS: "02-layer-types (micro-benchmarks)",
+    PREDICTION: "02-layer-types (prediction)",
     LADDERS: "03-accuracy-vs-energy",
     LEVER_STUDY: "05-greener-training",
 }

@@ -135,7 +135,8 @@ def mixed_model(
         Tests, differences of levels and variance components.
 
     Raises:
-        InputError: As `clustered_anova`; a slope that is not a factor or does not vary within any group.
+        InputError: As `clustered_anova`; a slope that is not a factor or does not vary within any group; a likelihood
+            without a maximum that can be found.
     """
     require_share(level, "a level")
     design, groups = _clustered(frame, response, factors, group)
@@ -156,7 +157,15 @@ def mixed_model(
         # What the warnings say is kept in converged and on_boundary.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
-        fit = model.fit(reml=True, free=free, method=["bfgs", "lbfgs", "powell"])
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a step beyond the likelihood's domain, which it takes back
+        try:
+            fit = model.fit(reml=True, free=free, method=["bfgs", "lbfgs", "powell"])
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "the likelihood of a mixed model has a maximum",
+                f"none that can be found ({error})",
+                "look for an outlier, or leave out random slopes",
+            ) from error
     params = scale * np.asarray(fit.fe_params)
     covariance = scale**2 * np.asarray(fit.cov_params())[: len(params), : len(params)]
     variances = scale**2 * np.diag(np.asarray(fit.cov_re))

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from greenai_utils import figures_published, paths, published_data
-from greenai_utils.anova import RESIDUAL
 from greenai_utils.claim_tables import verdicts_table
-from greenai_utils.drawing import MARKERS, PALETTE, WIDTH
+from greenai_utils.drawing import PALETTE, WIDTH
 from greenai_utils.errors import InputError
 from greenai_utils.figures_claims import claims_figure, defects_figure
+from greenai_utils.figures_costs import (
+    attribution_by_layer_figure,
+    attribution_figure,
+    closure_figure,
+    cost_driver_figure,
+    microbenchmark_figure,
+    prediction_figure,
+    roofline_figure,
+)
 from greenai_utils.figures_front import (
     attainment_figure,
     ladder_figure,
@@ -24,6 +31,7 @@ from greenai_utils.figures_front import (
     network_fronts_figure,
     pareto_figure,
 )
+from greenai_utils.figures_layers import effect_size_figure, interaction_figure, naive_and_robust_figure
 from greenai_utils.figures_levers import break_even_figure, compendium_figure, levers_figure, waterfall_figure
 from greenai_utils.figures_tuning import (
     best_so_far_figure,
@@ -37,8 +45,6 @@ from greenai_utils.figures_tuning import (
 from greenai_utils.files import write_bytes
 from greenai_utils.tables import (
     StudyData,
-    layer_anova,
-    layer_cells,
     meter_repeatability,
 )
 
@@ -126,52 +132,6 @@ def meter_figure(data: StudyData) -> Figure:
     return figure
 
 
-def interaction_figure(data: StudyData) -> Figure:
-    """Mean energy of a training in every cell of the layer study."""
-    cells = layer_cells(data)
-    figure = Figure(figsize=(WIDTH, 3.0))
-    panels = figure.subplots(1, cells["relu"].nunique(), sharey=True, squeeze=False)[0]
-    levels = sorted(cells["linear"].unique())
-    for axes, (relu, panel) in zip(panels, cells.groupby("relu"), strict=True):
-        for level, color, marker in zip(levels, sns.color_palette(PALETTE), MARKERS, strict=False):
-            line = panel[panel["linear"] == level]
-            spread = [line["mean_j"] - line["ci_low_j"], line["ci_high_j"] - line["mean_j"]]
-            axes.errorbar(
-                line["conv"].astype(str),
-                line["mean_j"],
-                yerr=spread,
-                color=color,
-                marker=marker,
-                capsize=3,
-                label=f"{level}",
-            )
-        axes.set(xlabel="Convolutional blocks", title="with ReLU" if relu else "without ReLU")
-        axes.margins(x=0.15)
-    panels[0].set(ylabel="Gross energy of a training (J)")
-    panels[0].set_ylim(bottom=0)
-    panels[0].legend(title="Linear layers", loc="upper left")
-    figure.suptitle(f"Mean and 95 % interval over {cells['n'].min()} configurations", fontsize=9)
-    return figure
-
-
-def effect_size_figure(data: StudyData) -> Figure:
-    """What share of the variation in energy each factor explains."""
-    table = layer_anova(data)
-    table = table[table["factor"] != RESIDUAL].iloc[::-1]
-    figure = Figure(figsize=(WIDTH, 2.6))
-    axes = figure.subplots()
-    axes.barh(table["factor"], table["eta_sq"], color=sns.color_palette(PALETTE)[0], height=0.6)
-    for row, (share, p) in enumerate(zip(table["eta_sq"], table["p"], strict=True)):
-        axes.text(share + 0.01, row, f"{share:.3f}, p {_p_value(p)}", va="center", fontsize=8)
-    axes.set(
-        xlabel="Share of the variance of net energy explained (η²)",
-        xlim=(0, 1.18),
-        title="Type III ANOVA of the layer study",
-    )
-    axes.set_xticks(np.linspace(0, 1, 6))
-    return figure
-
-
 CLAIM_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "06-claims": claims_figure,
     "06-defects": defects_figure,
@@ -189,6 +149,14 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "01-costs": costs_figure,
     "02-interactions": interaction_figure,
     "02-effect-sizes": effect_size_figure,
+    "02-naive-and-robust": naive_and_robust_figure,
+    "02-attribution": attribution_figure,
+    "02-attribution-by-layer": attribution_by_layer_figure,
+    "02-closure": closure_figure,
+    "02-microbenchmarks": microbenchmark_figure,
+    "02-roofline": roofline_figure,
+    "02-cost-drivers": cost_driver_figure,
+    "02-prediction": prediction_figure,
     "03-pareto-front": pareto_figure,
     "03-marginal-cost": marginal_figure,
     "03-attainment": attainment_figure,
@@ -255,7 +223,3 @@ def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
                 metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
                 figure.savefig(content, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
                 write_bytes(file, content.getvalue())
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

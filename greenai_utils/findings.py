@@ -1,19 +1,9 @@
 """Sentences of the notebooks: prose whose every number is computed from the records."""
 
-import numpy as np
-
-from greenai_utils.anova import RESIDUAL
-from greenai_utils.statistics import bootstrap_contrast
 from greenai_utils.tables import (
-    FACTORS,
     StudyData,
-    configuration_means,
-    layer_anova,
     meter_repeatability,
 )
-
-CHANCE = 0.05
-"""Below this p value a factor counts as having an effect in the sentences; the tables give all of them."""
 
 
 def energy_kind(data: StudyData) -> str:
@@ -46,32 +36,3 @@ def repeatability(data: StudyData) -> str:
         f"accounts for {100 * share:.2g} % of a training's energy. A difference between two single trainings that is "
         f"smaller than about {smallest:.0f} % therefore says nothing: that is why every comparison here repeats them."
     )
-
-
-def layers(data: StudyData) -> str:
-    """Which layers cost how much."""
-    table = layer_anova(data)
-    effects = table[table["factor"] != RESIDUAL].sort_values("eta_sq", ascending=False)
-    first = effects.iloc[0]
-    clear = ", ".join(f"`{name}`" for name in effects.loc[effects["p"] < CHANCE, "factor"])
-    lines = [
-        f"`{first['factor']}` explains most of the variance of net energy: η² = {first['eta_sq']:.3f}. "
-        + (f"Effects with p < {CHANCE}: {clear}." if clear else f"No effect has p < {CHANCE}."),
-        "",
-    ]
-    means = configuration_means(data)
-    for factor in FACTORS:
-        low, high = means[factor].min(), means[factor].max()
-        paired = means.pivot_table(index="configuration", columns=factor, values="gross_j", aggfunc="mean")
-        ratio = bootstrap_contrast(paired[high], paired[low], contrast="ratio", paired=True)
-        lines.append(
-            f"- `{factor}` {_level(high)} against {_level(low)}: {ratio.estimate:.2f} times the gross energy (95 % "
-            f"interval {ratio.low:.2f} to {ratio.high:.2f}, bootstrap over configurations)."
-        )
-    return "\n".join(lines)
-
-
-def _level(value: object) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "with" if value else "without"
-    return str(value)

@@ -90,3 +90,10 @@ def check_count(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name} is a whole number of at least 1", repr(value), f"give {name} as 1, 2, 3, ...")
+
+
+def network_name(spec: NetworkSpec) -> str:
+    """What tables of layers call a network of the study; different networks have different names."""
+    name = f"{spec.kind} L={spec.linear_layers}" + (f" K={spec.conv_layers}" if spec.conv_layers else "")
+    relu = {(True, True): "", (False, False): " without ReLU", (True, False): " with ReLU in its blocks alone"}
+    return name + relu.get((spec.relu, spec.dense_relu), " with ReLU between its linear layers alone")

@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 
 from greenai_utils.errors import InputError
+from greenai_utils.layer_plans import (
+    ATTRIBUTION,
+    LAYERS,
+    MICROBENCHMARKS,
+    PREDICTION,
+    plan_attribution,
+    plan_layers,
+    plan_microbenchmarks,
+    plan_prediction,
+)
 from greenai_utils.lengths import shortened
 from greenai_utils.levers import defining_of, planned_levers
 from greenai_utils.networks import Kind, NetworkSpec
+from greenai_utils.planning import Step, make_trial
 from greenai_utils.records import Record
 from greenai_utils.search import STRATEGIES, Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
@@ -19,66 +30,22 @@ from greenai_utils.spaces import Space
 from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
-METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "alone", "tuning", "protocols", "layers", "ladders"
-LEVER_STUDY = "levers"
-STUDIES = (METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS, LEVER_STUDY)
+METER, ALONE, TUNING, PROTOCOLS, LADDERS, LEVER_STUDY = "meter", "alone", "tuning", "protocols", "ladders", "levers"
+STUDIES = (
+    METER,
+    ALONE,
+    TUNING,
+    PROTOCOLS,
+    LAYERS,
+    ATTRIBUTION,
+    MICROBENCHMARKS,
+    PREDICTION,
+    LADDERS,
+    LEVER_STUDY,
+)
 AS_MODULES = (PROTOCOLS, LAYERS)
 """Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
 no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A trial that a study needs, and what its record says about its place in the study.
-
-    Attributes:
-        trial: What to train.
-        place: Its place.
-        parent: The trial whose paused training this one continues; None starts a new training.
-        pauses: Whether another trial may continue this one.
-    """
-
-    trial: Trial
-    place: Record
-    parent: Trial | None = None
-    pauses: bool = False
-
-
-def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **changes: Any) -> Trial:
-    """The trial of a task with a configuration, and with other fields changed.
-
-    Args:
-        task: Data, network and length.
-        configuration: Values of Adam's hyperparameters, of the network's fields and of the trial's own, by name.
-        changes: Fields of the trial that win over both.
-
-    Raises:
-        InputError: The configuration names something that a trial does not have.
-    """
-    groups: dict[type, dict[str, Any]] = {Hyperparameters: {}, NetworkSpec: {}, Trial: {}}
-    for name, value in configuration.items():
-        owners = [kind for kind in groups if name in {item.name for item in fields(kind)}]
-        if not owners:
-            raise InputError(
-                "a search space tunes fields of Hyperparameters, NetworkSpec or Trial",
-                repr(name),
-                "rename that dimension",
-            )
-        groups[owners[0]][name] = value
-    network = {"kind": task.network, "dense_relu": task.protocol != "published", **groups[NetworkSpec]}
-    return Trial(
-        **{
-            "dataset": task.dataset,
-            "side": task.side,
-            "network": NetworkSpec(**network),
-            "hyperparameters": Hyperparameters(**groups[Hyperparameters]),
-            "protocol": protocol(task.protocol),
-            "epochs": task.epochs,
-            "batch_size": task.batch_size,
-            **groups[Trial],
-            **changes,
-        }
-    )
 
 
 def plan_meter(profile: Profile) -> list[Step]:
@@ -88,33 +55,6 @@ def plan_meter(profile: Profile) -> list[Step]:
         Step(make_trial(settings.task, {"learning_rate": 1e-3}, seed=profile.seed, repetition=repetition), {})
         for repetition in range(settings.repetitions)
     ]
-
-
-def plan_layers(profile: Profile) -> list[Step]:
-    """One set of configurations crossed over all cells, in randomised complete blocks.
-
-    A block is one configuration in one repetition: every cell once, in random order, so that drift cannot pose as an
-    effect and whatever is recorded first is balanced over the cells.
-    """
-    settings = profile.layers
-    sampler = make_strategy("random", profile.space(settings.space), profile.seed, settings.configurations)
-    configurations = [sampler.ask().configuration for _ in range(settings.configurations)]
-    published = settings.task.protocol == "published"
-    cells = [
-        NetworkSpec(settings.task.network, linear, conv, relu, dense_relu=relu and not published)
-        for linear, conv, relu in product(settings.linear_layers, settings.conv_layers, settings.relu)
-    ]
-    steps = []
-    for repetition, (index, configuration) in product(range(settings.repetitions), enumerate(configurations)):
-        order = np.random.default_rng([profile.seed, repetition, index]).permutation(len(cells))
-        steps += [
-            Step(
-                make_trial(settings.task, configuration, network=cells[cell], seed=index, repetition=repetition),
-                {"configuration": index},
-            )
-            for cell in order
-        ]
-    return steps
 
 
 @dataclass(frozen=True)
@@ -330,7 +270,12 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
 }
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
-TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {LEVER_STUDY: plan_levers}
+TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {
+    ATTRIBUTION: plan_attribution,
+    MICROBENCHMARKS: plan_microbenchmarks,
+    PREDICTION: plan_prediction,
+    LEVER_STUDY: plan_levers,
+}
 """The plans of the studies that measure something other than trainings."""
 
 

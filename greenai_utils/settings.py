@@ -182,12 +182,96 @@ class LayerSettings:
     """As published. The configuration is the replicate."""
     repetitions: int = 2
     """The published study trained 24 times a configuration and cell; two separate configuration from repetition."""
+    design: typing.Literal["crossed", "published"] = "crossed"
+    """`published` trains one set of configurations without ReLU and another with it, so that ReLU cannot be told from
+    its configurations."""
+    other_datasets: tuple[str, ...] = ()
+    """The same study on these data sets too, each analysed by itself."""
 
     def __post_init__(self) -> None:
         for name in ("linear_layers", "conv_layers", "relu"):
             _require(self, name, lambda value: len(set(value)) == len(value) >= 2, "two or more different levels")
+        _require(self, "design", lambda value: value in ("crossed", "published"), "crossed or published")
+        own = self.task.dataset
+        _require(
+            self, "other_datasets", lambda value: len({own, *value}) == len(value) + 1, "other data sets, each once"
+        )
         _require(self, "configurations", lambda value: value >= 2, "at least 2")
         _require(self, "repetitions", lambda value: value >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class AttributionSettings:
+    """The joules of a training step attributed to its layers, for networks of the layer study."""
+
+    networks: typing.Literal["all", "extremes"] = "all"
+    """`extremes`: only the network with the fewest and the one with the most of everything."""
+    seconds: float = 5.0
+    """Of windows for each network: some hundred runs of each of its parts. A slow counter takes longer by itself."""
+
+    def __post_init__(self) -> None:
+        _require(self, "networks", lambda value: value in ("all", "extremes"), "all or extremes")
+        _require(self, "seconds", lambda value: 0 < value < float("inf"), "a positive number of seconds")
+
+
+@dataclass(frozen=True)
+class MicrobenchmarkSettings:
+    """Single layers over a grid of shapes: spatial layers over channels and sizes, linear layers over features."""
+
+    batches: tuple[int, ...] = (64, 512)
+    """512 as published, and one where launches weigh more."""
+    channels: tuple[int, ...] = (3, 27, 81)
+    """Those of the study's convolutional blocks."""
+    sizes: tuple[int, ...] = (4, 16, 32)
+    """Pixels a side."""
+    features: tuple[int, ...] = (64, 512, 2048)
+    """Of linear layers, as many in as out: the study's lie between."""
+    pass_s: float = 0.2
+    """Of windows for each forward and backward pass."""
+    ceiling_s: float = 0.5
+    """For the fastest matrix product and the fastest copy, each, beside every kind of layer."""
+
+    def __post_init__(self) -> None:
+        for name in ("batches", "channels", "sizes", "features"):
+            _require(self, name, lambda value: len(set(value)) == len(value) > 0, "one or more different numbers")
+            _require(self, name, lambda value: min(value) >= 1, "at least 1 each")
+        _require(self, "sizes", lambda value: min(value) >= 2, "at least 2 each, for the pool")
+        for name in ("pass_s", "ceiling_s"):
+            _require(self, name, lambda value: 0 < value < float("inf"), "a positive number of seconds")
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """Trainings to be predicted before they run, of networks that no attribution has seen; data of the layer study."""
+
+    conv_layers: tuple[int, ...] = (0, 2, 3)
+    """Convolutional blocks, crossed with the linear layers; 0 is the dense network alone."""
+    linear_layers: tuple[int, ...] = (2, 5)
+    side: int | None = None
+    """Images are upsampled to this many pixels a side; empty takes the layer study's."""
+    epochs: int = 20
+    """STEP sees the first 15 and must have some to predict."""
+    learning_rate: float = 1e-3
+    """Adam's default (Kingma and Ba 2015)."""
+    step_first: int = 10
+    """Epochs that STEP takes for unstable (del Rey et al., arXiv 2307.05520)."""
+    step_window: int = 5
+    """Epochs that STEP averages (del Rey et al.)."""
+    tdp_w: float | None = None
+    """Thermal design power of what the meter counts, in watts. Empty leaves its method out, but for an estimate: there
+    it is the watts per core times the threads, which is how an estimate is made."""
+
+    def __post_init__(self) -> None:
+        for name in ("conv_layers", "linear_layers"):
+            _require(self, name, lambda value: len(set(value)) == len(value) > 0, "one or more different numbers")
+        _require(self, "conv_layers", lambda value: min(value) >= 0, "zero or more each")
+        _require(self, "linear_layers", lambda value: min(value) >= 1, "at least 1 each")
+        _require(self, "side", lambda value: value is None or value >= 1, "empty or at least 1")
+        _require(self, "epochs", lambda value: value >= 1, "at least 1")
+        _require(self, "learning_rate", lambda value: 0 < value < float("inf"), "a positive number")
+        _require(self, "step_first", lambda value: value >= 0, "zero or more")
+        _require(self, "step_window", lambda value: value >= 1, "at least 1")
+        _require(self, "tdp_w", lambda value: value is None or 0 < value < float("inf"), "empty or a positive number")
 
 
 @dataclass(frozen=True)
@@ -288,6 +372,9 @@ class Profile:
     layers: LayerSettings
     ladders: LadderSettings
     levers: LeverSettings
+    attribution: AttributionSettings = field(default_factory=AttributionSettings)
+    microbenchmarks: MicrobenchmarkSettings = field(default_factory=MicrobenchmarkSettings)
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
     meter: MeterSettings = field(default_factory=MeterSettings)
     carbon: CarbonSettings = field(default_factory=CarbonSettings)
     recorded: bool = False

@@ -6,8 +6,16 @@ from functools import partial
 import pandas as pd
 
 from greenai_utils import paths, published_data
-from greenai_utils.anova import factorial_anova
 from greenai_utils.claim_tables import claims_table, verdicts_table
+from greenai_utils.cost_tables import (
+    energy_model,
+    energy_prediction,
+    energy_prediction_errors,
+    layer_attribution,
+    layer_closure,
+    layer_cost_drivers,
+    layer_microbenchmarks,
+)
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.front_tables import (
@@ -19,6 +27,7 @@ from greenai_utils.front_tables import (
     pareto_table,
 )
 from greenai_utils.ladder_tables import ladder_returns, ladder_rungs
+from greenai_utils.layer_tables import layer_anova, layer_cells, layer_differences, layer_kruskal, layer_posthoc
 from greenai_utils.lever_tables import break_even_table, compendium_cost, levers_table, waterfall_table
 from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.statistics import group_means
@@ -33,9 +42,6 @@ from greenai_utils.tuning_tables import (
     with_source,
 )
 
-FACTORS = ["linear", "conv", "relu"]
-"""The factors of the layer study."""
-
 
 def meter_repeatability(data: StudyData) -> pd.DataFrame:
     """How repeated trainings of one configuration scatter, beside what the counter's own period accounts for."""
@@ -45,28 +51,6 @@ def meter_repeatability(data: StudyData) -> pd.DataFrame:
     table["cv_pct"] = 100 * table["sd"] / table["mean"]
     table["counter_uncertainty"] = table["quantity"].map({"gross_j": data.meter["uncertainty_j"].mean()})
     return with_source(table, data)
-
-
-def configuration_means(data: StudyData) -> pd.DataFrame:
-    """The layer study with repetitions averaged: one row a cell and configuration, which is the replicate."""
-    values = ["gross_j", "net_j", "duration_s", "test_accuracy"]
-    return data.layers.groupby([*FACTORS, "configuration"], as_index=False)[values].mean()
-
-
-def layer_cells(data: StudyData) -> pd.DataFrame:
-    """Energy and accuracy of each cell of the layer study, with 95 % t-intervals over configurations."""
-    means = configuration_means(data)
-    energy = group_means(means, "gross_j", FACTORS).rename(
-        columns={"mean": "mean_j", "sd": "sd_j", "ci_low": "ci_low_j", "ci_high": "ci_high_j"}
-    )
-    others = means.groupby(FACTORS, as_index=False)[["net_j", "duration_s", "test_accuracy"]].mean()
-    others = others.rename(columns={"net_j": "mean_net_j", "duration_s": "mean_s"})
-    return with_source(energy.merge(others, on=FACTORS), data)
-
-
-def layer_anova(data: StudyData) -> pd.DataFrame:
-    """Which layers move the net energy of a training: Type III ANOVA over the means of configurations."""
-    return with_source(factorial_anova(configuration_means(data), "net_j", FACTORS), data)
 
 
 CLAIM_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
@@ -90,6 +74,16 @@ TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     "tuning_protocol_effects": tuning_protocol_effects,
     "layer_cells": layer_cells,
     "layer_anova": layer_anova,
+    "layer_posthoc": layer_posthoc,
+    "layer_kruskal": layer_kruskal,
+    "layer_differences": layer_differences,
+    "layer_attribution": layer_attribution,
+    "layer_closure": layer_closure,
+    "layer_microbenchmarks": layer_microbenchmarks,
+    "layer_cost_drivers": layer_cost_drivers,
+    "energy_model": energy_model,
+    "energy_prediction": energy_prediction,
+    "energy_prediction_errors": energy_prediction_errors,
     "pareto_front": pareto_table,
     "front_summary": front_summary,
     "front_knees": knees_table,

@@ -48,6 +48,8 @@ class Trainer:
     def alone(self, step: Step) -> Record:
         """Train a step, read over it alone, and record it; what another writer recorded meanwhile stands."""
         bench = self._bench
+        if not self._engine.stacked:
+            bench.rehearse(step.trial)
         meter, dataset, start = bench.meter, bench.dataset(step.trial), self._start(step)
         outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)
         seen = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from greenai_utils import paths
 from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter, open_meter
+from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.machine import machine_description
@@ -37,6 +39,7 @@ class Workbench:
         self.profile = profile
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._meter: EnergyMeter | None = None
+        self._rehearsed = False
         self._machine = ""
         self._datasets: dict[tuple[str, int | None], Dataset] = {}
 
@@ -62,6 +65,17 @@ class Workbench:
         if name not in self._datasets:
             self._datasets[name] = load(*name).to(self.device)
         return self._datasets[name]
+
+    def rehearse(self, trial: Trial) -> None:
+        """Train one epoch of a trial as modules, unrecorded; only the first time that this is asked for.
+
+        The first such training of a process also pays for what torch loads and prepares then: on a CPU more than a
+        second, many times a short training.
+        """
+        if not self._rehearsed:
+            self._rehearsed = True
+            once = replace(trial, epochs=1)
+            train(once, self.dataset(trial), self.meter, self.device, Engine(stacked=False))
 
     def provenance(self) -> Record:
         """Where, with what and when something was measured just now, for its record."""

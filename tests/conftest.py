@@ -4,10 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from handmade import SMOKE, record_all
 
 from greenai_utils import paths
 from greenai_utils.study_data import StudyData
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for work so small that threads which wait for it only take turns."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@
   0.01 more accurate
 - protocols: 1 J at 0.6; 0.5 without applying beta2
 - levers: see `handmade_levers`
+- attribution: parts that cost what PRICES say, nine tenths of the whole step
+- micro-benchmarks: passes that cost what PRICES say, of a second each
+- predictions: trainings that cost what PRICES say, at 12 W, every epoch alike
 - searches: 1 J, 1.1 J, ... at 0.50, 0.55, ...; TPE 0.1 more accurate; the last trial of grid diverges
 - alone: 1.8 J for a whole training, and its share for a rung; the second configuration takes a third more
 - searches of the other space: populations of all that are alike, which take 0.5 J a member for a whole training and its
@@ -20,12 +23,17 @@ from typing import Any
 from handmade_levers import record_levers
 
 from greenai_utils.lengths import shortened
+from greenai_utils.networks import NetworkSpec, network_name
 from greenai_utils.plans import (
     ALONE,
+    ATTRIBUTION,
     LADDERS,
     LAYERS,
     METER,
+    MICROBENCHMARKS,
     PLANS,
+    PREDICTION,
+    TASKS,
     PlannedSearch,
     Step,
     make_planned_strategy,
@@ -34,12 +42,34 @@ from greenai_utils.plans import (
 )
 from greenai_utils.records import Record, Store
 from greenai_utils.settings import Profile, load_profile
+from greenai_utils.tasks import Task
 from greenai_utils.trials import Trial
 
 SMOKE = load_profile("smoke")
 SIZES_J = {0: 5.0, 1: 10.0, 2: 15.0}
 SIZES_ACCURACY = {0: 0.6, 1: 0.8, 2: 0.8}
 EPOCHS_ACCURACY = {1: 0.5, 2: 0.7, 4: 0.8}
+PRICES = {"flops": 1e-9, "bytes": 2e-9, "kernels": 1e-3, "steps": 0.5}
+"""Joules of a FLOP, a byte, a kernel and a step."""
+PARTS = [
+    ("conv1", "Conv2d", "forward", 4e9, 1e9, 1, 0),
+    ("conv1", "Conv2d", "backward", 8e9, 2e9, 2, 0),
+    ("norm1", "BatchNorm2d", "forward", 0, 2e9, 1, 0),
+    ("linear1", "Linear", "forward", 1e9, 1e9, 1, 0),
+    ("linear1", "Linear", "optimiser", 0, 5e8, 0, 0),
+    ("(step)", "Step", "gap", 0, 0, 0, 1),
+]
+"""Layer, type, pass, FLOPs, bytes, kernels and steps."""
+SUM_J = 6.001 + 12.002 + 4.001 + 3.001 + 1.0 + 0.5
+
+
+PROVENANCE = {
+    "machine": "a" * 12,
+    "device": "cpu",
+    "threads": 1,
+    "torch": "2.15.0",
+    "recorded_at": "2026-01-01T00:00:00+00:00",
+}
 
 
 def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
@@ -70,6 +100,9 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
         whole = reading(0.5 * (fidelity - start) * len(members))
         group = {"id": f"{number} to {fidelity:.2f}", "members": len(members), "training": whole, "evaluation": None}
         store.append_together("tuning", [(trial, {**seen, "group": group}) for trial, seen in members])
+    for study, make in ((ATTRIBUTION, _attributed), (MICROBENCHMARKS, _benchmarked), (PREDICTION, _trained)):
+        for number, task in enumerate(TASKS[study](profile)):
+            store.append(study, task, {**make(task, number), "spent": reading(1.0), **PROVENANCE})
     record_levers(folder, profile)
     store.refresh()
     return store
@@ -113,11 +146,7 @@ def observed(joules: float, accuracy: float | None, evaluation_j: float = 0.359)
         "training": reading(joules),
         "evaluation": None if accuracy is None else reading(evaluation_j),
         "repeats": 1,
-        "machine": "a" * 12,
-        "device": "cpu",
-        "threads": 1,
-        "torch": "2.15.0",
-        "recorded_at": "2026-01-01T00:00:00+00:00",
+        **PROVENANCE,
     }
 
 
@@ -133,6 +162,68 @@ def reading(joules: float, source: str = "estimate") -> Record:
         "cpu_s": 10.0,
         "source": source,
         "boundary": "cpu",
+    }
+
+
+def price(flops: float, moved: float, kernels: float, steps: float) -> float:
+    """What work costs."""
+    return sum(number * each for number, each in zip((flops, moved, kernels, steps), PRICES.values(), strict=True))
+
+
+def _row(flops: float, moved: float, kernels: float, steps: float) -> Record:
+    joules = price(flops, moved, kernels, steps)
+    return {
+        "joules": joules,
+        "uncertainty_j": 0.1,
+        "net_j": joules,
+        "seconds": 1.0,
+        "flops": int(flops),
+        "bytes": int(moved),
+        "kernels": kernels,
+        "source": "estimate",
+        "boundary": "cpu",
+        "note": "",
+    }
+
+
+def _attributed(task: Task, number: int) -> Record:
+    network = NetworkSpec(**task.defining["trial"]["network"])
+    parts = [
+        {"layer": layer, "type": kind, "call": 1, "pass": name, **_row(*work)} for layer, kind, name, *work in PARTS
+    ]
+    return {"network": network_name(network), "parts": parts, "whole": reading(SUM_J / 0.9)}
+
+
+def _benchmarked(task: Task, number: int) -> Record:
+    passes = []
+    for shape in task.defining["shapes"]:
+        busy = shape["kind"] in ("convolution", "linear")
+        for place, name in enumerate(("forward", "backward"), start=1):
+            work = _row(2e9 * place * busy, 1e9 * place, place, 0)
+            known = {**shape, "outputs": shape["channels"], "type": shape["kind"].title(), "pass": name}
+            passes.append(known | work)
+    return {"ceilings": {"flop_per_s": 1e10, "byte_per_s": 2e9, "device": "cpu", "threads": 1}, "passes": passes}
+
+
+def _trained(task: Task, number: int) -> Record:
+    trial = task.defining["trial"]
+    flops, epochs, steps = (number + 1) * 10**10, trial["epochs"], 30
+    joules = price(flops, flops / 5, 10 * steps, steps)
+    return {
+        "predicted": {
+            "network": network_name(NetworkSpec(**trial["network"])),
+            "joules": joules,
+            "seconds": joules / 12,
+            "images": 1000,
+            "side": 16,
+            "batch": trial["batch_size"],
+            "epochs": epochs,
+            "steps": steps,
+            "counts": {"flops": flops, "bytes": flops // 5, "kernels": 10 * steps},
+            "source": "estimate",
+            "boundary": "cpu",
+            "epoch_j": [joules / epochs] * epochs,
+        }
     }
 
 

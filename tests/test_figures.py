@@ -25,7 +25,7 @@ from greenai_utils.notebooks import notebook_names
 from greenai_utils.published import SHA256, Unavailable
 from greenai_utils.study_data import StudyData
 
-UNIT = re.compile(r"\(J|\(s\)|oules|kWh|Probability that|η²|[Pp]ercentage points")
+UNIT = re.compile(r"\(m?J|\(m?s\)|oules|kWh|Probability that|η²|[Pp]ercentage points")
 AUTHORS_FILES = Path(os.environ.get("GREENAI_DATA", paths.ROOT / "data/raw")) / "published"
 needs_authors_files = pytest.mark.skipif(
     not all((AUTHORS_FILES / name).exists() for name in SHA256), reason="the published files are not here"

@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any, Self
@@ -16,35 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from greenai_utils.closure import PART_COLUMNS, closure
 from greenai_utils.datasets import load
-from greenai_utils.energy import EnergyMeter, Reading, open_meter
+from greenai_utils.energy import EnergyMeter, open_meter
 from greenai_utils.errors import InputError
-from greenai_utils.layers import (
-    COLUMNS,
-    Step,
-    adam,
-    attribute,
-    attribute_trial,
-    batch_loader,
-    closure,
-    measure_step,
-    network_name,
-    record_step,
-    totals,
-)
+from greenai_utils.layers import attribute, attribute_trial, measure_step
 from greenai_utils.models import build, training_flops
-from greenai_utils.networks import NetworkSpec
+from greenai_utils.networks import NetworkSpec, network_name
 from greenai_utils.replay import ReplayCounter
+from greenai_utils.training_step import Step, adam, batch_loader, record_step
 from greenai_utils.trials import Hyperparameters, Trial
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for such small work only take turns."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 WATTS = 8.0
@@ -166,7 +148,7 @@ KNOWN_TICKS = {
 def test_every_part_has_the_joules_that_it_drew() -> None:
     meter, clock = replayed()
     table = attribute(**timed_step(clock), meter=meter, seconds=0.05, network="timed")
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == PART_COLUMNS
     found = table.set_index(["layer", "pass"])
     assert set(found.index) == {*KNOWN_TICKS, ("(step)", "gap")}
     for part, ticks in KNOWN_TICKS.items():
@@ -479,7 +461,8 @@ def test_a_trial_is_attributed_with_its_own_network_and_loader() -> None:
     dataset = load("digits")
     trial = Trial("digits", NetworkSpec("dense_poly", 2), Hyperparameters(0.01), batch_size=64)
     state = torch.get_rng_state()
-    table, closed = attribute_trial(trial, dataset, open_meter("estimate"), seconds=0.3)
+    table, whole = attribute_trial(trial, dataset, open_meter("estimate"), seconds=0.3)
+    closed = closure(table, {"dense_poly L=2": whole})
     assert torch.equal(torch.get_rng_state(), state)
     assert set(table["network"]) == set(closed["network"]) == {"dense_poly L=2"}
     loading = table[table["pass"] == "load"].iloc[0]
@@ -503,64 +486,6 @@ def test_networks_of_the_study_have_names_of_their_own() -> None:
     specs += [NetworkSpec(kind, 3, relu=relu) for kind in ("dense_poly", "dense_linear") for relu in (False, True)]
     assert len({network_name(spec) for spec in specs}) == len(specs)
     assert network_name(NetworkSpec("simple_cnn")) == "simple_cnn L=3 K=2"
-
-
-def attribution(**changes: Any) -> pd.DataFrame:
-    rows = {
-        "network": ["a", "a", "a", "b"],
-        "layer": ["x", "x", "y", "z"],
-        "type": ["Linear", "Linear", "ReLU", "ReLU"],
-        "pass": ["forward", "backward", "forward", "forward"],
-        "joules": [1.0, 3.0, 2.0, math.nan],
-        "share": [1 / 6, 3 / 6, 2 / 6, math.nan],
-        "uncertainty_j": [0.3, 0.4, 0.0, math.nan],
-        "flops": [10, 20, 0, 0],
-        "bytes": [1, 2, 3, 4],
-        "kernels": [1, 1, 1, 1],
-        "source": "nvml",
-        "boundary": "gpu",
-    }
-    return pd.DataFrame(rows | changes)
-
-
-def whole(joules: float | None, uncertainty_j: float = 0.0, source: str = "nvml") -> Reading:
-    domains = {} if joules is None else {"gpu": joules}
-    return Reading(1.0, domains, source, "gpu", None, None if joules is None else uncertainty_j, 1.0)
-
-
-def test_closure_is_the_sum_less_the_whole() -> None:
-    closed = closure(attribution()[:3], {"a": whole(5.0, 0.5)}).iloc[0]
-    assert closed["sum_of_parts_j"] == 6.0
-    assert closed["whole_j"] == 5.0
-    assert closed["residual_pct"] == pytest.approx(20.0)
-    assert closed["uncertainty_pct"] == pytest.approx(100 * math.hypot(0.5, 6 / 5 * 0.5) / 5.0)
-
-
-@pytest.mark.parametrize(
-    ("wholes", "message"),
-    [
-        ({}, "every network has a whole step; got none for a"),
-        ({"a": whole(None)}, "a whole step has joules"),
-        ({"a": whole(5.0, source="rapl")}, "parts and whole share one source; got nvml and rapl"),
-        ({"a": whole(5.0), "b": whole(5.0)}, "the parts of a step have joules; got none for b"),
-    ],
-)
-def test_parts_and_wholes_that_do_not_belong_together_are_refused(wholes: dict[str, Reading], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        closure(attribution(), wholes)
-
-
-def test_totals_add_up_and_a_gap_is_no_zero() -> None:
-    table = totals(attribution()).set_index(["network", "type"])
-    assert list(table.index) == [("a", "Linear"), ("a", "ReLU"), ("b", "ReLU")]
-    assert table.loc[("a", "Linear"), "joules"] == 4.0
-    assert table.loc[("a", "Linear"), "uncertainty_j"] == pytest.approx(0.5)
-    assert table.loc[("a", "Linear"), "flops"] == 30
-    assert math.isnan(table.loc[("b", "ReLU"), "joules"])
-    assert table.loc[("b", "ReLU"), "parts_without_reading"] == 1
-    assert set(table["source"]) == {"nvml"}
-    by_pass = totals(attribution()[:3], ["layer", "pass"])
-    assert by_pass["joules"].to_list() == [3.0, 2.0, 1.0]
 
 
 def test_the_original_is_not_what_is_trained() -> None:

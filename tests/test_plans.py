@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
+from greenai_utils.layer_plans import plan_attribution, plan_microbenchmarks, plan_prediction
 from greenai_utils.lengths import full_steps, shortened
 from greenai_utils.plans import (
     make_planned_strategy,
@@ -22,7 +23,8 @@ from greenai_utils.plans import (
     trains_together,
 )
 from greenai_utils.settings import OtherSearches, Profile, load_profile, read_profile
-from greenai_utils.trials import Protocol
+from greenai_utils.shapes import KINDS
+from greenai_utils.trials import Protocol, Trial
 
 QUICK = load_profile("quick")
 QUICK_FILE = paths.profile_file("quick")
@@ -33,7 +35,7 @@ def cell(step: object) -> tuple[int, int, bool]:
     return network.linear_layers, network.conv_layers, network.relu
 
 
-@given(prefix=st.integers(1, 128))
+@given(prefix=st.integers(1, 96))
 def test_every_prefix_of_the_layer_study_is_balanced_over_cells(prefix: int) -> None:
     steps = plan_layers(QUICK)
     counts = Counter(cell(step) for step in steps[:prefix])
@@ -42,7 +44,8 @@ def test_every_prefix_of_the_layer_study_is_balanced_over_cells(prefix: int) -> 
 
 def test_the_layer_study_crosses_one_set_of_configurations_over_all_cells() -> None:
     steps = plan_layers(QUICK)
-    assert len({step.trial.key for step in steps}) == len(steps) == 8 * 8 * 2
+    settings = QUICK.layers
+    assert len({step.trial.key for step in steps}) == len(steps) == 8 * settings.configurations * settings.repetitions
     by_cell: dict[object, set[object]] = {}
     for step in steps:
         by_cell.setdefault(cell(step), set()).add((step.trial.hyperparameters, step.trial.seed, step.trial.repetition))
@@ -270,3 +273,36 @@ def test_ladders_change_one_thing_from_rung_to_rung() -> None:
         assert trial.network.kind == ("simple_cnn" if blocks else "dense_poly")
         assert (trial.network.conv_layers, trial.network.linear_layers) == (blocks, QUICK.ladders.linear_layers)
     assert len({trial.hyperparameters for trial in [*epochs, *(trial for _, trial in sizes)]}) == 1
+
+
+def test_attributed_networks_are_those_of_the_layer_study() -> None:
+    everything = replace(QUICK, attribution=replace(QUICK.attribution, networks="all"))
+    networks = [Trial.from_record(task.defining["trial"]).network for task in plan_attribution(everything)]
+    assert set(networks) == {step.trial.network for step in plan_layers(QUICK)}
+    few, many = (Trial.from_record(task.defining["trial"]) for task in plan_attribution(QUICK))
+    assert (few.network.linear_layers, few.network.conv_layers, few.network.relu) == (3, 1, False)
+    assert (many.network.linear_layers, many.network.conv_layers, many.network.relu) == (7, 4, True)
+    assert few.key in {step.trial.key for step in plan_layers(QUICK)}
+
+
+def test_every_kind_of_layer_is_a_task_of_its_own() -> None:
+    tasks = plan_microbenchmarks(QUICK)
+    assert [{shape["kind"] for shape in task.defining["shapes"]} for task in tasks] == [{kind} for kind in KINDS]
+    assert len({task.key for task in tasks}) == len(KINDS)
+
+
+def test_a_network_that_is_attributed_is_not_predicted() -> None:
+    names = {Trial.from_record(task.defining["trial"]).network for task in plan_prediction(QUICK)}
+    assert len(names) == 6
+    assert not names & {step.trial.network for step in plan_layers(QUICK)}
+    settings = replace(QUICK.prediction, conv_layers=(1, 2), linear_layers=(3,))
+    everything = replace(QUICK, prediction=settings, attribution=replace(QUICK.attribution, networks="all"))
+    with pytest.raises(InputError, match=r"none that is attributed.*got simple_cnn L=3 K=1"):
+        plan_prediction(everything)
+
+
+def test_attributed_and_predicted_trainings_are_of_the_corrected_protocol() -> None:
+    task = replace(QUICK.layers.task, protocol="published")
+    published = replace(QUICK, layers=replace(QUICK.layers, task=task))
+    for made in (plan_attribution(published), plan_prediction(published)):
+        assert {Trial.from_record(task.defining["trial"]).protocol for task in made} == {Protocol()}

@@ -113,6 +113,13 @@ def test_an_unknown_profile_lists_those_there_are() -> None:
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, space: mine}", "got 'mine'"),
         ("description: minimal", "description: minimal\nmeter: {watts_per_core: -3}", "positive number of watts"),
         ("description: minimal", "description: minimal\nmeter: {watts_per_core: .inf}", "positive number of watts"),
+        ("side: 32}}", "side: 32}, design: nested}", "design is crossed or published"),
+        ("side: 32}}", "side: 32}, other_datasets: [digits]}", "other data sets, each once"),
+        ("description: minimal", "description: minimal\nattribution: {networks: some}", "all or extremes"),
+        ("description: minimal", "description: minimal\nattribution: {seconds: 0}", "positive number of seconds"),
+        ("description: minimal", "description: minimal\nmicrobenchmarks: {sizes: [1]}", "at least 2 each"),
+        ("description: minimal", "description: minimal\nprediction: {tdp_w: 0}", "empty or a positive number"),
+        ("description: minimal", "description: minimal\nprediction: {conv_layers: []}", "one or more different"),
         ("description: minimal", "description: [", "is YAML"),
     ],
 )

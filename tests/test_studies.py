@@ -43,8 +43,9 @@ def test_an_unbroken_run_records_every_planned_trial(unbroken: Path) -> None:
     assert [count_missing(SMOKE, study, store)[0] for study in STUDIES] == [0] * len(STUDIES)
     assert len(store) == sum(count_missing(SMOKE, study, store)[1] for study in STUDIES)
     for record in store:
-        assert record.get("group", record)["training"]["gross_j"] > 0
-        assert record["training"]["source"] in {"estimate", "nvml", "rapl", "nvml+rapl", "soc"}
+        reading = record["spent"] if "task" in record else record.get("group", record)["training"]
+        assert reading["gross_j"] > 0
+        assert reading["source"] in {"estimate", "nvml", "rapl", "nvml+rapl", "soc"}
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
