@@ -255,7 +255,7 @@ def attribute_trial(
 
     Whole steps are visited in turn with the parts. A step here loads and trains one batch as training does under the
     corrected protocol where torch runs its modules (`Engine(stacked=False)`), with one difference: training gathers
-    several batches at a time. Subnormal numbers are flushed from here on as the trial says.
+    several batches at a time. Subnormal numbers are flushed as the trial says.
 
     Args:
         trial: Says which network, batch size, hyperparameters, precision and seed.

@@ -82,8 +82,10 @@ def _fit_stack(
     keep: bool,
 ) -> list[Fit]:
     trial = trials[0]
+    _check_stop(trial, bool(starts) or keep)
     last, per_epoch = planned_steps(trial, split), steps_per_epoch(trial, split)
     settings = [one.hyperparameters for one in trials]
+    # A schedule spans all epochs, so that a training which is paused by max_steps goes on where it was.
     length = trial.epochs * per_epoch
     adam = make_adam(settings, trial.protocol.apply_beta2, stack.parameters, length, trial.schedule)
     step = _Step(stack, adam, engine.cuda_graphs)
@@ -202,6 +204,7 @@ def fit_module(
         start: Where it goes on from; None for a new training.
         keep: Whether to make a checkpoint of where it stops.
     """
+    _check_stop(trial, keep or start is not None)
     settings, stay = trial.hyperparameters, trial.protocol.stay_on_device
     device = split.images.device
     optimiser = torch.optim.Adam(
@@ -306,6 +309,15 @@ def _find_arrived(stack: StackedNetwork, trial: Trial, validation: Split | None)
         x = to_input(images, dtype).to(stack.precision).flatten(1)
         correct += (stack.scores(x.expand(members, *x.shape)).argmax(2) == labels).sum(1)
     return {row for row, right in enumerate(correct.tolist()) if right / len(split.labels) >= trial.stop_at}
+
+
+def _check_stop(trial: Trial, paused: bool) -> None:
+    if trial.stop_at is not None and paused:
+        raise InputError(
+            "a training that stops by its accuracy is not paused",
+            f"stop_at = {trial.stop_at} with a checkpoint",
+            "leave stop_at out, or train it in one go",
+        )
 
 
 def _require(validation: Split | None) -> Split:
