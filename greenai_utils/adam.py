@@ -6,7 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from greenai_utils.trials import Hyperparameters
+from greenai_utils.schedules import rate_factors
+from greenai_utils.trials import Hyperparameters, Schedule
 
 FUSED_SIZE = 2**15
 """From so many parameters on, a CPU updates one network after the other with torch's fused Adam, which takes half the
@@ -37,7 +38,13 @@ class Adam(Protocol):
         """Go on from moments (K, P) after so many steps; before the first step."""
 
 
-def make_adam(settings: Sequence[Hyperparameters], apply_beta2: bool, parameters: Tensor, steps: int) -> Adam:
+def make_adam(
+    settings: Sequence[Hyperparameters],
+    apply_beta2: bool,
+    parameters: Tensor,
+    steps: int,
+    schedule: Schedule = "constant",
+) -> Adam:
     """The faster Adam for the size and the device of the parameters.
 
     Args:
@@ -45,11 +52,13 @@ def make_adam(settings: Sequence[Hyperparameters], apply_beta2: bool, parameters
         apply_beta2: Whether to use their beta2; otherwise torch's default of 0.999.
         parameters: Shape (K, P).
         steps: How many steps will be made at most.
+        schedule: How the learning rates go over these steps.
     """
+    factors = rate_factors(schedule, steps)
     betas = [(one.beta1, one.beta2 if apply_beta2 else 0.999) for one in settings]
     if parameters.device.type == "cpu" and parameters.shape[1] >= FUSED_SIZE:
-        return FusedAdam(settings, betas, parameters)
-    return StackedAdam(settings, betas, parameters, steps)
+        return FusedAdam(settings, betas, parameters, factors)
+    return StackedAdam(settings, betas, parameters, factors)
 
 
 class FusedAdam:
@@ -59,16 +68,22 @@ class FusedAdam:
         settings: Of each of K networks.
         betas: The two decay rates of each.
         parameters: Shape (K, P).
+        factors: What multiplies the learning rates in every step, shape (steps,).
     """
 
     def __init__(
-        self, settings: Sequence[Hyperparameters], betas: Sequence[tuple[float, float]], parameters: Tensor
+        self,
+        settings: Sequence[Hyperparameters],
+        betas: Sequence[tuple[float, float]],
+        parameters: Tensor,
+        factors: Tensor,
     ) -> None:
         self._rows = [nn.Parameter(row) for row in parameters]
         groups = [
             {
                 "params": [row],
                 "lr": one.learning_rate,
+                "peak": one.learning_rate,
                 "betas": pair,
                 "eps": one.epsilon,
                 "weight_decay": one.weight_decay,
@@ -77,9 +92,14 @@ class FusedAdam:
         ]
         self._adam = torch.optim.Adam(groups, fused=True)
         self._nothing = parameters.new_empty(0)
+        self._factors: list[float] = factors.tolist()
+        self._done = 0
 
     def advance(self) -> Tensor:
-        """Nothing: torch counts the steps."""
+        """Nothing: torch corrects for the number of steps itself."""
+        for group in self._adam.param_groups:
+            group["lr"] = group["peak"] * self._factors[self._done]
+        self._done += 1
         return self._nothing
 
     def step(self, gradients: Tensor, coefficients: Tensor) -> None:
@@ -105,6 +125,7 @@ class FusedAdam:
         for row, mean, square in zip(self._rows, first, second, strict=True):
             step = torch.tensor(float(steps), dtype=torch.float32, device=row.device)
             self._adam.state[row] = {"step": step, "exp_avg": mean.clone(), "exp_avg_sq": square.clone()}
+        self._done = steps
 
 
 class StackedAdam:
@@ -117,7 +138,7 @@ class StackedAdam:
         settings: Of each of K networks.
         betas: The two decay rates of each.
         parameters: Shape (K, P).
-        steps: How many steps will be made at most.
+        factors: What multiplies the learning rates in every step, shape (steps,).
     """
 
     def __init__(
@@ -125,15 +146,15 @@ class StackedAdam:
         settings: Sequence[Hyperparameters],
         betas: Sequence[tuple[float, float]],
         parameters: Tensor,
-        steps: int,
+        factors: Tensor,
     ) -> None:
         def column(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float64).unsqueeze(1)
 
         beta1, beta2 = (column(values) for values in zip(*betas, strict=True))
-        step = torch.arange(1, steps + 1, dtype=torch.float64).view(-1, 1, 1)
+        step = torch.arange(1, len(factors) + 1, dtype=torch.float64).view(-1, 1, 1)
         correction1, correction2 = 1 - beta1**step, (1 - beta2**step).sqrt_()
-        rate = column([one.learning_rate for one in settings])
+        rate = factors.view(-1, 1, 1) * column([one.learning_rate for one in settings])
         epsilon = column([one.epsilon for one in settings])
         coefficients = torch.stack([-rate * correction2 / correction1, epsilon * correction2], 1)
         self._coefficients = coefficients.to(parameters)  # (steps, 2, K, 1)

@@ -19,13 +19,15 @@ def to_input(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def training_split(trial: Trial, dataset: Dataset) -> Split:
-    """The images that a trial learns from: the training split, with the validation split where it is not held out."""
-    if trial.protocol.hold_out_validation:
-        return dataset.train
-    return Split(
-        torch.cat([dataset.train.images, dataset.validation.images]),
-        torch.cat([dataset.train.labels, dataset.validation.labels]),
-    )
+    """The images that a trial learns from: the training split, with the validation split where it is not held out.
+
+    Nothing is copied.
+    """
+    whole = dataset.train if trial.protocol.hold_out_validation else dataset.learning
+    if trial.train_share == 1:
+        return whole
+    kept = max(1, round(trial.train_share * len(whole.labels)))
+    return Split(whole.images[:kept], whole.labels[:kept])
 
 
 def order_generator(trial: Trial) -> torch.Generator:

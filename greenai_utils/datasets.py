@@ -7,7 +7,8 @@ the order in which a source stores the images, on a generator, or on any library
 import hashlib
 import http.client
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,28 +51,37 @@ class Dataset:
     Attributes:
         name: What `load` knows it by.
         classes: How many classes there are.
-        train: To learn from.
-        validation: To choose configurations by.
+        learning: The images to learn from and then those to choose by: one tensor, so that a protocol which holds no
+            images out needs no second copy of them.
+        held_out: How many images there are to choose by.
         test: To report.
     """
 
     name: str
     classes: int
-    train: Split
-    validation: Split
+    learning: Split
+    held_out: int
     test: Split
+
+    @cached_property
+    def train(self) -> Split:
+        """To learn from."""
+        return Split(self.learning.images[: -self.held_out], self.learning.labels[: -self.held_out])
+
+    @cached_property
+    def validation(self) -> Split:
+        """To choose configurations by."""
+        return Split(self.learning.images[-self.held_out :], self.learning.labels[-self.held_out :])
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        channels, height, width = self.train.images.shape[1:]
+        channels, height, width = self.learning.images.shape[1:]
         return channels, height, width
 
     def to(self, device: str | torch.device) -> Self:
         """The same data set on another device; nothing is copied if it is there."""
-        return type(self)(
-            self.name, self.classes, self.train.to(device), self.validation.to(device), self.test.to(device)
-        )
+        return replace(self, learning=self.learning.to(device), test=self.test.to(device))
 
 
 @dataclass(frozen=True)
@@ -152,13 +162,13 @@ def load(name: str, side: int | None = None, home: Path | None = None) -> Datase
         )
     parts = _read(name, source, data_home() if home is None else home)
     if name == "digits":
-        hands = _deal(parts[0], 5)
-        picks = [(parts[0], hands < 3), (parts[0], hands == 3), (parts[0], hands == 4)]
+        hands, part = _deal(parts[0], 5), parts[0]
+        train, validation, test = (part.order[chosen] for chosen in (hands < 3, hands == 3, hands == 4))
     else:
-        hands = _deal(parts[0], 10)
-        picks = [(parts[0], hands < 9), (parts[0], hands == 9), (parts[1], np.full(len(parts[1].order), True))]
-    train, validation, test = (_pick(part, chosen, side) for part, chosen in picks)
-    return Dataset(name, source.classes, train, validation, test)
+        hands, part = _deal(parts[0], 10), parts[0]
+        train, validation, test = part.order[hands < 9], part.order[hands == 9], parts[1].order
+    learning = _pick(part, np.concatenate([train, validation]), side)
+    return Dataset(name, source.classes, learning, len(validation), _pick(parts[-1], test, side))
 
 
 def _deal(part: _Part, hands: int) -> NDArray[np.intp]:
@@ -176,8 +186,7 @@ def _deal(part: _Part, hands: int) -> NDArray[np.intp]:
     return dealt
 
 
-def _pick(part: _Part, chosen: NDArray[np.bool_], side: int | None) -> Split:
-    positions = part.order[chosen]
+def _pick(part: _Part, positions: NDArray[np.intp], side: int | None) -> Split:
     images = torch.from_numpy(part.images[positions])
     return Split(images if side is None else _upsample(images, side), torch.from_numpy(part.labels[positions]))
 

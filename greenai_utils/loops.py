@@ -1,7 +1,7 @@
 """The training loops: networks stacked and trained together, or one module as torch runs it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,12 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from greenai_utils.adam import Adam, make_adam
-from greenai_utils.batches import draw_orders, iterate, order_generator
+from greenai_utils.batches import draw_orders, iterate, order_generator, to_input
 from greenai_utils.checkpoints import Checkpoint
 from greenai_utils.datasets import Split
 from greenai_utils.engine import Engine
+from greenai_utils.errors import InputError
+from greenai_utils.schedules import rate_factors
 from greenai_utils.stacked import StackedNetwork
 from greenai_utils.trials import Trial
+
+EVALUATION_BATCH = 2000
+"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def fit_stacked(
     engine: Engine,
     starts: Sequence[Checkpoint] = (),
     keep: bool = False,
+    validation: Split | None = None,
 ) -> list[Fit]:
     """Train K networks together in place; nothing is read back from the device inside an epoch.
 
@@ -57,11 +63,12 @@ def fit_stacked(
         engine: How to train.
         starts: Where each of them goes on from, all after equally many steps; none for new trainings.
         keep: Whether to make checkpoints of where they stop.
+        validation: What trials that stop by their accuracy are judged by after every epoch.
     """
     trial = trials[0]
     stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
     with engine.limit_threads(stack.training_flops * trial.batch_size):
-        return _fit_stack(stack, networks, trials, split, engine, starts, keep)
+        return _fit_stack(stack, networks, trials, split, engine, starts, keep, validation)
 
 
 def _fit_stack(
@@ -72,11 +79,15 @@ def _fit_stack(
     engine: Engine,
     starts: Sequence[Checkpoint],
     keep: bool,
+    validation: Split | None,
 ) -> list[Fit]:
     trial = trials[0]
-    per_epoch = math.ceil(len(split.labels) / trial.batch_size)
-    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
-    adam = make_adam([one.hyperparameters for one in trials], trial.protocol.apply_beta2, stack.parameters, int(last))
+    _check_stop(trial, bool(starts) or keep)
+    per_epoch, last = steps_per_epoch(trial, split), planned_steps(trial, split)
+    settings = [one.hyperparameters for one in trials]
+    # A schedule spans all epochs, so that a training which is paused by max_steps goes on where it was.
+    whole = trial.epochs * per_epoch
+    adam = make_adam(settings, trial.protocol.apply_beta2, stack.parameters, whole, trial.schedule)
     step = _Step(stack, adam, engine.cuda_graphs)
     generators = [order_generator(one) for one in trials]
     steps, seen = (starts[0].steps, starts[0].batches) if starts else (0, 0)
@@ -103,9 +114,10 @@ def _fit_stack(
         losses = (total / seen).tolist()
         seen %= per_epoch
         going = [row for row, loss in enumerate(losses) if math.isfinite(loss)]
+        arrived = _find_arrived(stack, trial, validation) if steps < last else ()
         for row, loss in enumerate(losses):
             index, finite, checkpoint = active[row], row in going, None
-            if steps == last or not finite:
+            if steps == last or not finite or row in arrived:
                 stack.write(row, networks[index])
                 if keep:
                     checkpoint = _checkpoint(
@@ -118,6 +130,7 @@ def _fit_stack(
                         float(total[row]),
                     )
             fits[index] = Fit(steps, loss if finite else math.nan, checkpoint)
+        going = [row for row in going if row not in arrived]
         if len(going) < len(active) and steps < last:
             stack.select(going)
             adam.select(going, stack.parameters)
@@ -171,7 +184,13 @@ class _Step:
 
 
 def fit_module(
-    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine,
+    start: Checkpoint | None = None,
+    keep: bool = False,
+    validation: Split | None = None,
 ) -> Fit:
     """Train a network in place as torch runs its modules.
 
@@ -185,7 +204,9 @@ def fit_module(
         engine: How to train.
         start: Where it goes on from; None for a new training.
         keep: Whether to make a checkpoint of where it stops.
+        validation: What a trial that stops by its accuracy is judged by after every epoch.
     """
+    _check_stop(trial, keep or start is not None)
     settings, stay = trial.hyperparameters, trial.protocol.stay_on_device
     device = split.images.device
     optimiser = torch.optim.Adam(
@@ -196,7 +217,7 @@ def fit_module(
         weight_decay=settings.weight_decay,
         fused=stay,
     )
-    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile and stay else model
+    forward: Callable[..., Tensor] = torch.compile(model) if engine.compile else model
     source = split if stay else split.to("cpu")
     generator = order_generator(trial)
     dtype = next(model.parameters()).dtype
@@ -209,10 +230,11 @@ def fit_module(
     else:
         orders = draw_orders([generator], source)
     batches = partial(_batches, source, batch_size=trial.batch_size, dtype=dtype, engine=engine)
-    fixed = None if trial.protocol.reshuffle else list(batches(orders))
+    # The published code held all batches in float32; on the device that would be four times the data set.
+    fixed = None if stay or trial.protocol.reshuffle else list(batches(orders))
     model.train()
-    mean, per_epoch = math.nan, math.ceil(len(source.labels) / trial.batch_size)
-    last = min(trial.epochs * per_epoch, trial.max_steps or math.inf)
+    mean, per_epoch, last = math.nan, steps_per_epoch(trial, split), planned_steps(trial, split)
+    rates = (rate_factors(trial.schedule, trial.epochs * per_epoch) * settings.learning_rate).tolist()
     while steps < last:
         if not seen:
             total = 0.0
@@ -222,6 +244,7 @@ def fit_module(
         ahead = batches(orders[:, seen * trial.batch_size :]) if fixed is None else fixed[seen:]
         for images, labels in ahead:
             loss = compute_loss(forward, images.to(device), labels.to(device), trial)
+            optimiser.param_groups[0]["lr"] = rates[steps]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -234,6 +257,10 @@ def fit_module(
         seen %= per_epoch
         if not math.isfinite(mean):
             break
+        if trial.stop_at is not None and steps < last:
+            if share_correct(score_module(model, trial), _require(validation)) >= trial.stop_at:
+                break
+            model.train()
     checkpoint = None
     if keep:
         moments = _flat_moments(optimiser, model, "exp_avg"), _flat_moments(optimiser, model, "exp_avg_sq")
@@ -269,6 +296,66 @@ def _restore_moments(optimiser: torch.optim.Adam, start: Checkpoint) -> None:
         step = torch.tensor(float(start.steps), dtype=torch.float32, device=one.device if fused else "cpu")
         moments = {"exp_avg": first.view_as(one).to(one), "exp_avg_sq": second.view_as(one).to(one)}
         optimiser.state[one] = {"step": step, **{name: value.clone() for name, value in moments.items()}}
+
+
+def steps_per_epoch(trial: Trial, split: Split) -> int:
+    """How many optimiser steps an epoch has."""
+    return math.ceil(len(split.labels) / trial.batch_size)
+
+
+def planned_steps(trial: Trial, split: Split) -> int:
+    """How many optimiser steps a training makes unless it stops before."""
+    steps = trial.epochs * steps_per_epoch(trial, split)
+    return min(steps, trial.max_steps or steps)
+
+
+def score_module(model: nn.Module, trial: Trial, eval_mode: bool = True) -> Callable[[Tensor], Tensor]:
+    """A function from images (N, C, H, W) in uint8 to a module's scores (N, classes); sets the module's mode."""
+    dtype = next(model.parameters()).dtype
+    model.train(not eval_mode)
+
+    def score(images: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(trial, images.device):
+            scores: Tensor = model(to_input(images, dtype))
+        return scores
+
+    return score
+
+
+def share_correct(score: Callable[[Tensor], Tensor], split: Split, at_once: int = EVALUATION_BATCH) -> float:
+    """The share of a split that is classified correctly, by scores of so many images at once."""
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(at_once), split.labels.split(at_once), strict=True):
+        correct += (score(images).argmax(dim=1) == labels).sum()
+    return int(correct) / len(split.labels)
+
+
+def _find_arrived(stack: StackedNetwork, trial: Trial, validation: Split | None) -> Collection[int]:
+    """The members of a stack that have reached the accuracy by which their trials stop."""
+    if trial.stop_at is None:
+        return ()
+    split = _require(validation)
+    members, dtype = len(stack.parameters), stack.parameters.dtype
+    correct = torch.zeros(members, dtype=torch.int64, device=split.labels.device)
+    for images, labels in zip(split.images.split(trial.batch_size), split.labels.split(trial.batch_size), strict=True):
+        x = to_input(images, dtype).to(stack.precision).flatten(1)
+        correct += (stack.scores(x.expand(members, *x.shape)).argmax(2) == labels).sum(1)
+    return {row for row, right in enumerate(correct.tolist()) if right / len(split.labels) >= trial.stop_at}
+
+
+def _check_stop(trial: Trial, paused: bool) -> None:
+    if trial.stop_at is not None and paused:
+        raise InputError(
+            "a training that stops by its accuracy is not paused",
+            f"stop_at = {trial.stop_at} with a checkpoint",
+            "leave stop_at out, or train it in one go",
+        )
+
+
+def _require(validation: Split | None) -> Split:
+    if validation is None:
+        raise InputError("a trial that stops by its accuracy is judged by a validation split", "none", "pass one")
+    return validation
 
 
 def compute_loss(model: Callable[..., Tensor], images: Tensor, labels: Tensor, trial: Trial) -> Tensor:

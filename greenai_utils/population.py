@@ -151,7 +151,7 @@ def _train_group(
     def once() -> list[Fit]:
         for network, state in zip(networks, initial, strict=True):
             network.load_state_dict(state)
-        return fit_stacked(networks, trials, split, engine, starts, keep)
+        return fit_stacked(networks, trials, split, engine, starts, keep, dataset.validation)
 
     (*_, fits), reading, repeats = meter.measure(once)
     finished = [index for index, fit in enumerate(fits) if not fit.diverged]

@@ -13,13 +13,19 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, autocast, fit_module, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import (
+    EVALUATION_BATCH,
+    Fit,
+    fit_module,
+    fit_stacked,
+    image_shape,
+    precision_of,
+    score_module,
+    share_correct,
+)
 from greenai_utils.models import build
 from greenai_utils.stacked import StackedNetwork, supports
 from greenai_utils.trials import Trial
-
-EVALUATION_BATCH = 2000
-"""Large enough that calls cost nothing, small enough for any memory; the result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def train(
 
     def once() -> Fit:
         model.load_state_dict(initial)
-        return fit_network(model, trial, split, engine, start, keep)
+        return fit_network(model, trial, split, engine, start, keep, dataset.validation)
 
     (*_, done), reading, repeats = meter.measure(once)
     if done.diverged:
@@ -122,7 +128,13 @@ def train(
     )
 
 
-def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_ENGINE) -> tuple[int, float]:
+def fit(
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine = DEFAULT_ENGINE,
+    validation: Split | None = None,
+) -> tuple[int, float]:
     """Train a network in place.
 
     Args:
@@ -130,23 +142,30 @@ def fit(model: nn.Module, trial: Trial, split: Split, engine: Engine = DEFAULT_E
         trial: Hyperparameters, protocol and length.
         split: Images to learn from.
         engine: How to train.
+        validation: What a trial that stops by its accuracy is judged by; other trials need none.
 
     Returns:
         Optimiser steps, and the mean loss of the last epoch: NaN if training diverged.
     """
-    done = fit_network(model, trial, split, engine)
+    done = fit_network(model, trial, split, engine, validation=validation)
     return done.steps, done.loss
 
 
 def fit_network(
-    model: nn.Module, trial: Trial, split: Split, engine: Engine, start: Checkpoint | None = None, keep: bool = False
+    model: nn.Module,
+    trial: Trial,
+    split: Split,
+    engine: Engine,
+    start: Checkpoint | None = None,
+    keep: bool = False,
+    validation: Split | None = None,
 ) -> Fit:
     """Train a network in place, in the form that suits it; see `fit` and, for `start` and `keep`, `train`."""
     if is_stacked(model, trial, split, engine):
         starts = [] if start is None else [start]
-        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, starts, keep)
+        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, starts, keep, validation)
         return done
-    return fit_module(model, trial, split, engine, start, keep)
+    return fit_module(model, trial, split, engine, start, keep, validation)
 
 
 def nothing_spent(meter: EnergyMeter) -> Reading:
@@ -172,11 +191,7 @@ def accuracy(
         Correct predictions over N.
     """
     score = _scorer(model, split, trial, eval_mode, engine)
-    size = EVALUATION_BATCH if eval_mode else len(split.labels)
-    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
-        correct += (score(images).argmax(dim=1) == labels).sum()
-    return int(correct) / len(split.labels)
+    return share_correct(score, split, EVALUATION_BATCH if eval_mode else len(split.labels))
 
 
 def make_network(trial: Trial, dataset: Dataset) -> nn.Sequential:
@@ -227,8 +242,8 @@ def _scorer(
     model: nn.Module, split: Split, trial: Trial, eval_mode: bool, engine: Engine
 ) -> Callable[[Tensor], Tensor]:
     """A function from images (N, C, H, W) in uint8 to scores (N, classes)."""
-    dtype = next(model.parameters()).dtype
     if is_stacked(model, trial, split, engine):
+        dtype = next(model.parameters()).dtype
         stack = StackedNetwork([cast(nn.Sequential, model)], image_shape(split), precision_of(trial, model))
 
         def score_stacked(images: Tensor) -> Tensor:
@@ -237,11 +252,4 @@ def _scorer(
                 return stack.scores(x.unsqueeze(0), training=not eval_mode)[0]
 
         return score_stacked
-    model.train(not eval_mode)
-
-    def score(images: Tensor) -> Tensor:
-        with torch.no_grad(), autocast(trial, images.device):
-            scores: Tensor = model(to_input(images, dtype))
-        return scores
-
-    return score
+    return score_module(model, trial, eval_mode)

@@ -11,6 +11,8 @@ from greenai_utils.networks import NetworkSpec
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+Schedule = Literal["constant", "one_cycle"]
+SCHEDULES: tuple[Schedule, ...] = ("constant", "one_cycle")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ def protocol_name(value: Protocol) -> str:
     return "fault:" + "+".join(item.name for item in fields(Protocol) if not getattr(value, item.name))
 
 
+LATER: Mapping[str, Any] = {"schedule": "constant", "train_share": 1.0, "stop_at": None}
+"""Fields of a trial that came after the first records, with the defaults by which those trained."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One training of one configuration: everything that defines it, and nothing about where or why it ran.
@@ -116,9 +122,14 @@ class Trial:
         precision: Of the forward and backward pass; weights and optimiser stay in float32.
         flush_denormal: Whether the CPU flushes subnormal numbers to zero.
         max_steps: Stop after this many optimiser steps, to compare protocols at equal steps; None trains all epochs.
+        schedule: How the learning rate goes: `constant`, or `one_cycle` (Smith and Topin 2018), whose peak it then is.
+        train_share: The first images of the training split that make up this share of it are trained on. They are in
+            hash order, so that this is a random subset, the same for every trial.
+        stop_at: Stop after the first epoch with this validation accuracy; None never looks. Looking is part of what
+            the training costs.
 
     Raises:
-        InputError: A value lies outside its range.
+        InputError: A value lies outside its range, or a trial would stop by a validation split that it trains on.
     """
 
     dataset: str
@@ -133,6 +144,9 @@ class Trial:
     precision: Precision = "float32"
     flush_denormal: bool = True
     max_steps: int | None = None
+    schedule: Schedule = "constant"
+    train_share: float = 1.0
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         for name, lowest in (("seed", 0), ("repetition", 0), ("epochs", 1), ("batch_size", 1)):
@@ -145,6 +159,20 @@ class Trial:
                 raise InputError(f"{name} is empty or a whole number of at least 1", repr(value), f"change {name}")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision is one of {', '.join(PRECISIONS)}", repr(self.precision), "name one of these")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule is one of {', '.join(SCHEDULES)}", repr(self.schedule), "name one of these")
+        for name, value in (
+            ("train_share", self.train_share),
+            ("stop_at", 1.0 if self.stop_at is None else self.stop_at),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+                raise InputError(f"{name} lies in (0, 1]", repr(value), f"give a share for {name}")
+        if self.stop_at is not None and not self.protocol.hold_out_validation:
+            raise InputError(
+                "a training stops by the accuracy on a split that it does not learn from",
+                f"stop_at = {self.stop_at} under a protocol that trains on the validation split",
+                "leave stop_at out, or hold the validation split out",
+            )
 
     @property
     def key(self) -> str:
@@ -158,8 +186,12 @@ class Trial:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def as_record(self) -> dict[str, Any]:
-        """The trial as nested plain dictionaries, ready for JSON."""
-        return asdict(self)
+        """The trial as nested plain dictionaries, ready for JSON.
+
+        Fields of `LATER` that have their defaults are left out, so that keys recorded before there were any still hold.
+        """
+        record = asdict(self)
+        return {name: value for name, value in record.items() if name not in LATER or value != LATER[name]}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from greenai_utils.adam import FUSED_SIZE, FusedAdam, StackedAdam, make_adam
+from greenai_utils.schedules import rate_factors
 from greenai_utils.trials import Hyperparameters
 
 HYPERPARAMETERS = st.builds(
@@ -64,6 +65,19 @@ def test_fused_adam_is_torchs(chosen: list[Hyperparameters]) -> None:
 @pytest.mark.parametrize(("kind", "size"), [(StackedAdam, 5), (FusedAdam, FUSED_SIZE)])
 def test_beta2_is_0999_where_the_protocol_does_not_apply_it(kind: type, size: int) -> None:
     check(kind, [Hyperparameters(1e-2, beta2=0.5)], size, steps=4, apply_beta2=False)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(StackedAdam, 5), (FusedAdam, FUSED_SIZE)])
+def test_rates_follow_a_schedule(kind: type, size: int) -> None:
+    """Adam's step is proportional to its rate, while moments do not depend on it."""
+    settings = [Hyperparameters(1e-2, 0.0, 0.0, 0.0)]  # every step has the length of the rate
+    parameters = torch.zeros(1, size, dtype=torch.float64)
+    adam = make_adam(settings, True, parameters, 7, "one_cycle")
+    assert type(adam) is kind
+    for factor in rate_factors("one_cycle", 7).tolist():
+        before = parameters.clone()
+        adam.step(torch.ones_like(parameters), adam.advance())
+        torch.testing.assert_close(before - parameters, torch.full_like(parameters, 1e-2 * factor))
 
 
 @pytest.mark.parametrize("size", [5, FUSED_SIZE])

@@ -79,11 +79,11 @@ def together_and_alone(
 ) -> list[tuple[Tensor, Tensor]]:
     split = training_split(trials[0], digits)
     networks = [make_network(trial, digits).to(dtype) for trial in trials]
-    fits = fit_stacked(networks, trials, split, DEFAULT_ENGINE)
+    fits = fit_stacked(networks, trials, split, DEFAULT_ENGINE, digits.validation)
     pairs = []
     for trial, network, member in zip(trials, networks, fits, strict=True):
         alone = make_network(trial, digits).to(dtype)
-        steps, loss = fit(alone, trial, split, engine)
+        steps, loss = fit(alone, trial, split, engine, digits.validation)
         assert (member.steps, member.loss) == (steps, pytest.approx(loss, rel=1e-4))
         pairs.append((values(network), values(alone)))
     return pairs
@@ -108,6 +108,32 @@ def test_a_member_makes_the_step_it_makes_alone(
     trials = make_trials(ROUGH, network=network, protocol=protocol(name), max_steps=1)
     for member, alone in together_and_alone(trials, digits, torch.float64, Engine(stacked=stacked)):
         assert (member - alone).norm() < 1e-9 * alone.norm()
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize(
+    "changes", [{"schedule": "one_cycle"}, {"train_share": 0.4}, {"stop_at": 0.8, "epochs": 5}], ids=str
+)
+@pytest.mark.parametrize("network", [NETWORKS[0], NETWORKS[2]], ids=str)
+def test_schedules_shares_and_stops_are_those_of_trainings_alone(
+    digits: Dataset, network: NetworkSpec, changes: dict[str, object], stacked: bool
+) -> None:
+    gentle = [Hyperparameters(3e-3), Hyperparameters(1e-2), Hyperparameters(1e-4), Hyperparameters(5e-3, 0.8)]
+    trials = make_trials(gentle, network=network, **changes)
+    pairs = together_and_alone(trials, digits, torch.float64, Engine(stacked=stacked))
+    for member, alone in pairs:
+        assert (member - alone).norm() < 1e-7 * alone.norm()
+
+
+def test_members_stop_one_by_one_once_they_are_accurate_enough(digits: Dataset, meter: EnergyMeter) -> None:
+    chosen = [Hyperparameters(1e-2), Hyperparameters(1e-6), Hyperparameters(3e-3)]
+    trials = make_trials(chosen, epochs=12, stop_at=0.85)
+    fast, hopeless, slow = train_population(trials, digits, meter)
+    assert fast.steps < slow.steps < hopeless.steps == 12 * 9
+    assert fast.validation_accuracy >= 0.85 <= slow.validation_accuracy
+    assert hopeless.validation_accuracy < 0.85
+    with pytest.raises(InputError, match="judged by a validation split; got none"):
+        fit(make_network(trials[0], digits), trials[0], digits.train)
 
 
 @pytest.mark.parametrize("network", [NETWORKS[0], NETWORKS[2]], ids=str)

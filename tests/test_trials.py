@@ -25,6 +25,9 @@ CHANGES: dict[str, Any] = {
     "precision": "bfloat16",
     "flush_denormal": False,
     "max_steps": 10,
+    "schedule": "one_cycle",
+    "train_share": 0.5,
+    "stop_at": 0.9,
 }
 
 
@@ -32,6 +35,19 @@ def test_every_field_of_a_trial_is_in_its_key() -> None:
     assert set(CHANGES) == {item.name for item in fields(Trial)}
     keys = {TRIAL.key} | {replace(TRIAL, **{name: value}).key for name, value in CHANGES.items()}
     assert len(keys) == 1 + len(CHANGES)
+
+
+def test_fields_that_came_later_leave_earlier_keys_alone() -> None:
+    """The key of this trial as the first version of the package recorded it."""
+    assert Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-3)).key == "ce0cf9233ae5e36b0bf6"
+    assert not {"schedule", "train_share", "stop_at"} & TRIAL.as_record().keys()
+    record = json.loads(json.dumps(replace(TRIAL, schedule="one_cycle", stop_at=0.9).as_record()))
+    assert Trial.from_record(record) == replace(TRIAL, schedule="one_cycle", stop_at=0.9)
+
+
+def test_a_training_does_not_stop_by_what_it_learns_from() -> None:
+    with pytest.raises(InputError, match="trains on the validation split"):
+        replace(TRIAL, protocol=PROTOCOLS["published"], stop_at=0.9)
 
 
 def test_the_key_survives_json() -> None:
@@ -52,6 +68,7 @@ def test_seed_and_repetition_draw_different_generators(pairs: list[tuple[int, in
     [
         *(("epochs", 0), ("epochs", -3), ("epochs", 1.5), ("epochs", True), ("batch_size", 0), ("seed", -1)),
         *(("side", 0), ("max_steps", -1), ("precision", "float16"), ("repetition", -1)),
+        *(("schedule", "cosine"), ("train_share", 0.0), ("train_share", 1.1), ("stop_at", 0), ("stop_at", 2.0)),
     ],
 )
 def test_a_trial_out_of_range_is_refused_by_name(field: str, value: Any) -> None:
