@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.plain import fit_with_dataloader
 from greenai_utils import paths
 from greenai_utils.datasets import Dataset, Split, load
 from greenai_utils.energy import open_meter, synchronise
@@ -29,6 +28,7 @@ from greenai_utils.loops import fit_stacked
 from greenai_utils.machine import cpu_model
 from greenai_utils.models import training_flops
 from greenai_utils.networks import NetworkSpec
+from greenai_utils.plain_loop import fit_with_dataloader
 from greenai_utils.training import accuracy, fit, make_network
 from greenai_utils.trials import Hyperparameters, Precision, Protocol, Trial
 

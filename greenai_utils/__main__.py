@@ -15,7 +15,7 @@ from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.notebooks import NotebookError
 from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import ALONE, LADDERS, LAYERS, METER, PROTOCOLS, STUDIES, TUNING
+from greenai_utils.plans import ALONE, LADDERS, LAYERS, LEVER_STUDY, METER, PROTOCOLS, STUDIES, TUNING
 from greenai_utils.records import CorruptRecordsError, check_writable
 from greenai_utils.reporting import ReportError
 from greenai_utils.runs import TrainingError
@@ -44,6 +44,7 @@ NOTEBOOK_OF = {
     PROTOCOLS: "01-tuning-strategies (protocols)",
     LAYERS: "02-layer-types",
     LADDERS: "03-accuracy-vs-energy",
+    LEVER_STUDY: "05-greener-training",
 }
 """The notebook that each study is recorded for, to name it while it runs."""
 

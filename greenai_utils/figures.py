@@ -24,6 +24,7 @@ from greenai_utils.figures_front import (
     network_fronts_figure,
     pareto_figure,
 )
+from greenai_utils.figures_levers import break_even_figure, compendium_figure, levers_figure, waterfall_figure
 from greenai_utils.figures_tuning import (
     best_so_far_figure,
     costs_figure,
@@ -193,6 +194,10 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "03-attainment": attainment_figure,
     "03-training-and-prediction": network_fronts_figure,
     "03-ladders": ladder_figure,
+    "05-levers": levers_figure,
+    "05-waterfall": waterfall_figure,
+    "05-break-even": break_even_figure,
+    "05-compendium-cost": compendium_figure,
     **CLAIM_FIGURES,
 }
 """Every figure that a profile's records give, by the name of its files, numbered like the notebook that shows it."""

@@ -21,7 +21,7 @@ from greenai_utils.study_data import StudyData
 from greenai_utils.tables import PUBLISHED_TABLES, TABLES, build_table, write_tables
 
 JOULES_PER_KWH = 3.6e6
-ON_PUBLISHED_DATA = ("04-published-data", "06-claims")
+ON_PUBLISHED_DATA = ("04-published-data", "05-greener-training", "06-claims")
 """The notebooks that read the authors' data."""
 ON_SHIPPED_RECORDS = "06-claims"
 """The notebook that reads the records of other profiles, those that ship."""

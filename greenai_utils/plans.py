@@ -10,6 +10,7 @@ import numpy as np
 
 from greenai_utils.errors import InputError
 from greenai_utils.lengths import shortened
+from greenai_utils.levers import defining_of, planned_levers
 from greenai_utils.networks import Kind, NetworkSpec
 from greenai_utils.records import Record
 from greenai_utils.search import STRATEGIES, Strategy, make_strategy
@@ -19,7 +20,8 @@ from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
 METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "alone", "tuning", "protocols", "layers", "ladders"
-STUDIES = (METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS)
+LEVER_STUDY = "levers"
+STUDIES = (METER, ALONE, TUNING, PROTOCOLS, LAYERS, LADDERS, LEVER_STUDY)
 AS_MODULES = (PROTOCOLS, LAYERS)
 """Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
 no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
@@ -306,6 +308,19 @@ def plan_ladders(profile: Profile) -> list[Step]:
     return steps
 
 
+def plan_levers(profile: Profile) -> list[Task]:
+    """Every combination of levers in randomised complete blocks; a block trains all of them from one seed."""
+    settings = profile.levers
+    combinations = planned_levers(settings)
+    tasks = []
+    for block in range(settings.repetitions):
+        for position in np.random.default_rng([profile.seed, block]).permutation(len(combinations)):
+            levers = combinations[position]
+            if "compile" not in levers or block < settings.compilations:
+                tasks.append(Task(LEVER_STUDY, defining_of(settings, levers, profile.seed + block)))
+    return tasks
+
+
 PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
     METER: plan_meter,
     ALONE: plan_alone,
@@ -315,7 +330,7 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
 }
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
-TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {}
+TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {LEVER_STUDY: plan_levers}
 """The plans of the studies that measure something other than trainings."""
 
 

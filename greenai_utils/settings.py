@@ -217,6 +217,58 @@ class LadderSettings:
 
 
 @dataclass(frozen=True)
+class LeverSettings:
+    """One lever at a time from the published loop, then several together, all to one target accuracy."""
+
+    task: TaskSettings
+    """The published loop trains its network for its epochs; its protocol's other faults are left out."""
+    target: float
+    """Validation accuracy that a training has to end with. The published loop should reach it from most seeds: a target
+    that it misses would credit other levers with its failures."""
+    learning_rate: float = 1e-3
+    """Adam's default (Kingma and Ba 2015)."""
+    batch_size: int = 2048
+    """The larger batch."""
+    epochs: int = 8
+    """A third of the published 25, with a one-cycle schedule."""
+    train_share: float = 0.5
+    """The part of the data."""
+    rate_factors: tuple[float, ...] = (1.0, 2.0, 4.0)
+    """Learning rates tried where batch or schedule change, as multiples of `learning_rate`. For a batch four times as
+    large they hold the same rate, the square root (Malladi et al. 2022) and the linear rule."""
+    members: int = 16
+    """Networks trained at once."""
+    compilations: int = 3
+    """Blocks in which compiling is measured: it takes longer than hundreds of small trainings. 0 leaves it out."""
+    together: tuple[str, ...] = ("resident", "stacked", "batch_size", "one_cycle", "population")
+    """Levers that are combined, in this order. Early stopping is not among them, since a one-cycle training is good at
+    its end alone."""
+    repetitions: int = 10
+    """Blocks: every combination once, from the same seed."""
+
+    def __post_init__(self) -> None:
+        for name in ("target", "train_share"):
+            _require(self, name, lambda value: 0 < value <= 1, "a share in (0, 1]")
+        for name in ("batch_size", "epochs", "members"):
+            _require(self, name, lambda value: value >= 1, "at least 1")
+        _require(self, "learning_rate", lambda value: 0 < value < float("inf"), "a positive number")
+        _require(self, "rate_factors", lambda value: value and min(value) > 0, "one or more positive numbers")
+        _require(self, "repetitions", lambda value: value >= 2, "at least 2")
+        _require(self, "compilations", lambda value: value >= 0, "zero or more")
+        _require(self, "together", lambda value: len(set(value)) == len(value) >= 2, "two or more different levers")
+        _require(self, "together", lambda value: set(value) <= set(COMBINED), f"some of {', '.join(COMBINED)}")
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates tried where batch or schedule change."""
+        return tuple(self.learning_rate * factor for factor in self.rate_factors)
+
+
+COMBINED = ("resident", "stacked", "bfloat16", "batch_size", "one_cycle", "subset", "early_stopping", "population")
+"""Levers that can be combined; the others replace the loop or the stacked form."""
+
+
+@dataclass(frozen=True)
 class Profile:
     """The size of the studies and how they are measured.
 
@@ -235,6 +287,7 @@ class Profile:
     protocols: ProtocolSettings
     layers: LayerSettings
     ladders: LadderSettings
+    levers: LeverSettings
     meter: MeterSettings = field(default_factory=MeterSettings)
     carbon: CarbonSettings = field(default_factory=CarbonSettings)
     recorded: bool = False

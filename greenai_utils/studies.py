@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from greenai_utils import paths
 from greenai_utils.energy import open_meter
 from greenai_utils.errors import InputError
+from greenai_utils.lever_runs import measure_lever
 from greenai_utils.lockstep import Lockstep
-from greenai_utils.plans import ALONE, PLANS, STUDIES, TASKS, TUNING, Step
+from greenai_utils.plans import ALONE, LEVER_STUDY, PLANS, STUDIES, TASKS, TUNING, Step
 from greenai_utils.records import Record, Store
 from greenai_utils.settings import Profile
 from greenai_utils.tasks import Task
@@ -16,7 +17,7 @@ from greenai_utils.workbench import Workbench
 Progress = Callable[[str, int, int], None]
 """Told the study, how many of its trials are recorded, and how many it needs."""
 
-MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
+MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {LEVER_STUDY: measure_lever}
 """How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
 reading over all of it."""
 

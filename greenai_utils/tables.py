@@ -19,6 +19,7 @@ from greenai_utils.front_tables import (
     pareto_table,
 )
 from greenai_utils.ladder_tables import ladder_returns, ladder_rungs
+from greenai_utils.lever_tables import break_even_table, compendium_cost, levers_table, waterfall_table
 from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
@@ -74,6 +75,9 @@ CLAIM_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
 }
 """The verdicts; without the authors' data these have gaps."""
 
+COST_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {"compendium_cost": compendium_cost}
+"""What everything took; without the authors' data it lacks their rows."""
+
 TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     "trials": lambda data: data.trials,
     "meter_repeatability": meter_repeatability,
@@ -94,6 +98,10 @@ TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     "attainment": attainment_table,
     "ladder_rungs": ladder_rungs,
     "ladder_returns": ladder_returns,
+    "greener_levers": levers_table,
+    "greener_waterfall": waterfall_table,
+    "greener_break_even": break_even_table,
+    **COST_TABLES,
     **CLAIM_TABLES,
 }
 """Every table that a profile's records give, by the name of its CSV file."""

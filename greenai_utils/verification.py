@@ -18,7 +18,7 @@ from greenai_utils.errors import InputError
 from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
 from greenai_utils.published import local_files
 from greenai_utils.settings import load_profile
-from greenai_utils.tables import CLAIM_TABLES, PUBLISHED_TABLES
+from greenai_utils.tables import CLAIM_TABLES, COST_TABLES, PUBLISHED_TABLES
 
 RELATIVE_TOLERANCE = 5e-10
 """Nine significant digits."""
@@ -27,7 +27,7 @@ IMAGE_TOLERANCE = 5.0
 
 NEVER_KEPT = "published_trials"
 """The table of the authors' own rows, which does not ship."""
-ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *CLAIM_TABLES, *CLAIM_FIGURES)
+ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *COST_TABLES, *CLAIM_TABLES, *CLAIM_FIGURES)
 """What rests on the authors' data, and comes out differently without them."""
 
 

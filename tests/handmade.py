@@ -6,6 +6,7 @@
 - ladders: epochs in joules (1, 2, 4) at 0.5, 0.7, 0.8; networks at 5, 10, 15 J at 0.6, 0.8, 0.8; the second repetition
   0.01 more accurate
 - protocols: 1 J at 0.6; 0.5 without applying beta2
+- levers: see `handmade_levers`
 - searches: 1 J, 1.1 J, ... at 0.50, 0.55, ...; TPE 0.1 more accurate; the last trial of grid diverges
 - alone: 1.8 J for a whole training, and its share for a rung; the second configuration takes a third more
 - searches of the other space: populations of all that are alike, which take 0.5 J a member for a whole training and its
@@ -15,6 +16,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from handmade_levers import record_levers
 
 from greenai_utils.lengths import shortened
 from greenai_utils.plans import (
@@ -67,6 +70,8 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
         whole = reading(0.5 * (fidelity - start) * len(members))
         group = {"id": f"{number} to {fidelity:.2f}", "members": len(members), "training": whole, "evaluation": None}
         store.append_together("tuning", [(trial, {**seen, "group": group}) for trial, seen in members])
+    record_levers(folder, profile)
+    store.refresh()
     return store
 
 

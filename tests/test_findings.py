@@ -10,7 +10,15 @@ import pytest
 from handmade import SMOKE, record_all
 from IPython.display import Image, Markdown
 
-from greenai_utils import findings, findings_claims, findings_front, findings_published, findings_tuning, paths
+from greenai_utils import (
+    findings,
+    findings_claims,
+    findings_front,
+    findings_levers,
+    findings_published,
+    findings_tuning,
+    paths,
+)
 from greenai_utils.chapter import Chapter
 from greenai_utils.errors import InputError
 from greenai_utils.published import SHA256
@@ -24,6 +32,8 @@ ON_RECORDS = (
     *(findings.energy_kind, findings.repeatability, findings.layers, findings_front.front, findings_front.marginal),
     *(findings_front.attainment, findings_front.networks, findings_front.ladders, findings_claims.rules),
     *(findings_claims.evidence, findings_claims.count, findings_claims.claims, findings_claims.defects),
+    *(findings_levers.design, findings_levers.levers, findings_levers.together, findings_levers.break_even),
+    findings_levers.compendium,
 )
 
 

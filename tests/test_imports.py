@@ -23,10 +23,12 @@ ORDER = (
         "energy",
         "datasets",
         "models",
+        "schedules",
         "checkpoints",
         "training",
         "population",
         "search",
+        "levers",
         "records",
         "lengths",
         "plans",
@@ -34,7 +36,8 @@ ORDER = (
         "trainer",
         "lockstep",
     ),
-    *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "tables", "figures", "chapter"),
+    *("plain_loop", "lever_runs", "studies", "published", "statistics", "anova", "survival", "fronts", "claims"),
+    *("lever_tables", "tables", "figures", "chapter"),
     *("notebooks", "reporting", "pipeline", "__main__"),
 )
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
@@ -43,6 +46,7 @@ WITHOUT_TORCH = (
     *(
         "errors",
         "search",
+        "levers",
         "records",
         "lengths",
         "plans",
@@ -53,6 +57,7 @@ WITHOUT_TORCH = (
         "survival",
         "fronts",
         "claims",
+        "lever_tables",
         "tables",
     ),
     *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),

@@ -13,6 +13,7 @@ tuning: {task: {dataset: digits}}
 protocols: {task: {dataset: digits}, steps: 10}
 layers: {task: {dataset: digits, network: simple_cnn, side: 32}}
 ladders: {task: {dataset: digits}}
+levers: {task: {dataset: digits}, target: 0.9}
 """
 
 

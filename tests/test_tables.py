@@ -39,7 +39,8 @@ def table(data: StudyData, name: str) -> pd.DataFrame:
 
 def test_every_record_has_a_row(data: StudyData) -> None:
     trials = table(data, "trials")
-    assert len(trials) == len(Store(paths.records_folder("smoke"))) == 3 + 14 + 54 + 50 + 16 + 16 + 12
+    records = list(Store(paths.records_folder("smoke")))
+    assert len(trials) == sum("trial" in record for record in records) == 3 + 14 + 54 + 50 + 16 + 16 + 12
     assert trials["key"].is_unique
     meter = trials[trials["study"] == "meter"]
     assert meter["gross_j"].to_list() == [1.0, 2.0, 3.0]

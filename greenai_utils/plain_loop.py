@@ -1,18 +1,24 @@
-"""The loop that a user would write with torchvision: the baseline `dataloader` of the training benchmark."""
+"""The loop that a user would write with torchvision: what the benchmark and the levers hold against the engine."""
+
+import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
-from torchvision.datasets import CIFAR10, MNIST, VisionDataset
-from torchvision.transforms import ToTensor
 
 from greenai_utils.datasets import Split
+from greenai_utils.loops import Fit
 from greenai_utils.trials import Trial
 
 
-def as_torchvision(split: Split) -> VisionDataset:
+def as_torchvision(split: Split) -> Any:
     """Images as torchvision's own classes hold them and give them out, one by one; without their files."""
+    # Imported here because torchvision takes 1 s of CPU, and few trainings need it.
+    from torchvision.datasets import CIFAR10, MNIST, VisionDataset  # noqa: PLC0415
+    from torchvision.transforms import ToTensor  # noqa: PLC0415
+
     if split.images.shape[1] == 1:
         grey = MNIST.__new__(MNIST)
         grey.data, grey.targets = split.images[:, 0], split.labels
@@ -25,8 +31,11 @@ def as_torchvision(split: Split) -> VisionDataset:
     return pictures
 
 
-def fit_with_dataloader(model: nn.Module, trial: Trial, split: Split, device: torch.device) -> None:
-    """Train a network in place, with every default that torch and torchvision have."""
+def fit_with_dataloader(model: nn.Module, trial: Trial, split: Split, device: torch.device) -> Fit:
+    """Train a network in place, with every default that torch and torchvision have.
+
+    It knows a trial's hyperparameters, epochs and batch size, and nothing else of it.
+    """
     loader = DataLoader(as_torchvision(split), batch_size=trial.batch_size, shuffle=True)
     settings = trial.hyperparameters
     optimiser = torch.optim.Adam(
@@ -37,6 +46,7 @@ def fit_with_dataloader(model: nn.Module, trial: Trial, split: Split, device: to
         weight_decay=settings.weight_decay,
     )
     model.train()
+    steps, running = 0, 0.0
     for _ in range(trial.epochs):
         running = 0.0
         for images, labels in loader:
@@ -46,3 +56,6 @@ def fit_with_dataloader(model: nn.Module, trial: Trial, split: Split, device: to
             loss.backward()
             optimiser.step()
             running += loss.item()
+            steps += 1
+    mean = running / len(loader)
+    return Fit(steps, mean if math.isfinite(mean) else math.nan)

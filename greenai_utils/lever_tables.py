@@ -1,0 +1,287 @@
+"""Tables of greener training: what each lever takes to the target accuracy, what pays off, and what all of this took.
+
+The estimand is the joules spent until a network of the target accuracy has been trained: a training that ends below the
+target has cost its joules too, and another is begun from another seed. With independent trainings of mean cost c, of
+which a share p ends at the target or above, that is c / p. Nothing is dropped: a training that misses the target adds
+to c and not to p. Where none reaches it, there is no such number.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from greenai_utils.checks import FloatArray
+from greenai_utils.levers import planned_levers
+from greenai_utils.plans import LEVER_STUDY
+from greenai_utils.records import Record
+from greenai_utils.statistics import Interval
+from greenai_utils.study_data import StudyData
+from greenai_utils.tuning_tables import with_source
+
+RESAMPLES = 4_000
+LEVEL = 0.95
+PUBLISHED_LOOP = "published"
+"""What no lever is pulled in."""
+JOULES_A_KWH = 3.6e6
+NOT_PLANNED = "this profile leaves it out (compilations = 0), since compiling takes longer than it has"
+
+
+@lru_cache(maxsize=2)
+def lever_blocks(data: StudyData) -> pd.DataFrame:
+    """One row a combination and block: what was measured.
+
+    Returns:
+        levers (joined by +; `published` for none), block (its seed), members, reached (how many ended at the target),
+        training_j and training_s (of one member), preparation_j (0 if there was none), rate, steps,
+        validation_accuracy and test_accuracy (means of the members that finished), reason (why it could not be
+        measured; empty where it was).
+    """
+    return pd.DataFrame([_block_row(record, data.profile.levers.target) for record in data.measured(LEVER_STUDY)])
+
+
+@lru_cache(maxsize=2)
+def levers_table(data: StudyData) -> pd.DataFrame:
+    """What each lever takes alone, and all of them together, to the target accuracy."""
+    settings, rows = data.profile.levers, []
+    blocks = lever_blocks(data)
+    reference = _measured(blocks, PUBLISHED_LOOP)
+    for levers in planned_levers(settings):
+        name, own = lever_name(levers), _measured(blocks, lever_name(levers))
+        row: dict[str, object] = {
+            "levers": name,
+            "pulled": len(levers),
+            "dataset": settings.task.dataset,
+            "network": settings.task.network,
+            "target": settings.target,
+        }
+        if len(own):
+            row |= _costs(own, reference)
+        else:
+            reasons = blocks.loc[blocks["levers"] == name, "reason"]
+            row |= {"blocks": 0, "verdict": "not measured", "reason": reasons.iloc[0] if len(reasons) else NOT_PLANNED}
+        rows.append(row)
+    return with_source(pd.DataFrame(rows), data)
+
+
+@lru_cache(maxsize=2)
+def waterfall_table(data: StudyData) -> pd.DataFrame:
+    """From the published loop to all levers of the profile together, one more at a time."""
+    blocks, chain = lever_blocks(data), data.profile.levers.together
+    rows, before = [], _measured(blocks, PUBLISHED_LOOP)
+    first = before
+    for count in range(len(chain) + 1):
+        own = _measured(blocks, lever_name(chain[:count]))
+        row: dict[str, object] = {"step": count, "lever": chain[count - 1] if count else PUBLISHED_LOOP}
+        if len(own) and len(before):
+            row |= _interval_columns("joules_to_target", _j_to_target(own), "_j")
+            row |= _interval_columns("of_before", _ratio(own, before))
+            row |= _interval_columns("of_published", _ratio(own, first))
+            before = own
+        rows.append(row)
+    return with_source(pd.DataFrame(rows), data)
+
+
+@lru_cache(maxsize=2)
+def break_even_table(data: StudyData) -> pd.DataFrame:
+    """After how many trainings what a lever costs beforehand has paid."""
+    blocks = lever_blocks(data)
+    reference = _measured(blocks, PUBLISHED_LOOP)
+    rows = []
+    for name in blocks["levers"].unique():
+        own = _measured(blocks, name)
+        if not len(own) or not (own["preparation_j"] > 0).all():
+            continue
+        a, b = _paired(own, reference)
+
+        def trainings(w: FloatArray, a: pd.DataFrame = a, b: pd.DataFrame = b) -> FloatArray:
+            saved = _expected(b, w) - _expected(a, w)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.where(saved > 0, _mean(a["preparation_j"], w) / saved, np.inf)
+
+        rows.append(
+            {
+                "levers": name,
+                "blocks": len(a),
+                "preparation_j": a["preparation_j"].mean(),
+                "network_j": float(_expected(a, _once(a))[0]),
+                "saved_j": float(_expected(b, _once(b))[0] - _expected(a, _once(a))[0]),
+                **_interval_columns("trainings", _resampled(len(a), trainings)),
+            }
+        )
+    columns = ["levers", "blocks", "preparation_j", "network_j", "saved_j", "trainings"]
+    columns += ["trainings_low", "trainings_high"]
+    return with_source(pd.DataFrame(rows, columns=columns), data)
+
+
+def compendium_cost(data: StudyData) -> pd.DataFrame:
+    """What the recorded studies of this profile spent, and beside it what the authors' studies spent.
+
+    Joules of different sources or boundaries stand in rows of their own and are never added up. What was spent outside
+    of records is not here: idle power before the study, warming up, the notebooks themselves.
+    """
+    spent = [*_trial_costs(data.trials), *_task_costs(data)]
+    table = pd.DataFrame(spent, columns=["study", "measurements", "energy_j", "source", "boundary"])
+    groups = ["study", "source", "boundary"]
+    own = table.groupby(groups, sort=False)[["measurements", "energy_j"]].sum().reset_index()
+    whole = own.groupby(["source", "boundary"], sort=False)[["measurements", "energy_j"]].sum().reset_index()
+    parts = [own.assign(whose="profile"), whole.assign(whose="profile", study="all")]
+    if data.gap is None:
+        theirs = data.published.table("published_study_energy").query("dataset == 'all'")
+        parts.append(theirs.rename(columns={"trainings": "measurements"}).assign(whose="authors"))
+    joined = pd.concat(parts, ignore_index=True)
+    joined["energy_kwh"] = joined["energy_j"] / JOULES_A_KWH
+    return joined[["whose", "study", "measurements", "energy_j", "energy_kwh", "source", "boundary"]]
+
+
+def lever_name(levers: Sequence[str]) -> str:
+    """A combination of levers as tables name it."""
+    return "+".join(levers) or PUBLISHED_LOOP
+
+
+def _block_row(record: Record, target: float) -> dict[str, object]:
+    task = record["task"]
+    row: dict[str, object] = {"levers": lever_name(task["levers"]), "block": task["seed"]}
+    if record["status"] != "ok":
+        return {**row, "reason": record["reason"]}
+    members, group = record["members"], record["group"]
+    finished = [one for one in members if not one["diverged"]]
+    return {
+        **row,
+        "reason": "",
+        "members": len(members),
+        "reached": sum(one["validation_accuracy"] >= target for one in finished),
+        "training_j": np.nan if group["gross_j"] is None else group["gross_j"] / len(members),
+        "training_s": group["duration_s"] / len(members),
+        "preparation_j": 0.0 if record["preparation"] is None else record["preparation"]["gross_j"],
+        "rate": record["rate"],
+        "steps": float(np.mean([one["steps"] for one in members])),
+        **{
+            name: float(np.mean([one[name] for one in finished])) if finished else np.nan
+            for name in ("validation_accuracy", "test_accuracy")
+        },
+    }
+
+
+def _measured(blocks: pd.DataFrame, name: str) -> pd.DataFrame:
+    own = blocks[blocks["levers"] == name]
+    if "training_j" not in own:
+        return own.iloc[:0]
+    return own.dropna(subset=["training_j"]).set_index("block").astype({"training_j": float})
+
+
+def _costs(own: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
+    members, reached = own["members"].sum(), own["reached"].sum()
+    low, high = proportion_confint(reached, members, alpha=1 - LEVEL, method="wilson")
+    saved = Interval(np.nan, np.nan, np.nan)
+    if len(reference):
+        estimate, upper, lower = (1 - value for value in _ratio(own, reference))
+        saved = Interval(estimate, lower, upper)
+    share = reached / members
+    return {
+        "blocks": len(own),
+        "trainings": members,
+        "reached_share": share,
+        "reached_low": low,
+        "reached_high": high,
+        "training_j": own["training_j"].mean(),
+        **_interval_columns("joules_to_target", _j_to_target(own), "_j"),
+        **_interval_columns("saved", saved),
+        "seconds_to_target_s": own["training_s"].mean() / share if reached else np.nan,
+        "preparation_j": own["preparation_j"].mean(),
+        "steps": own["steps"].mean(),
+        "validation_accuracy": own["validation_accuracy"].mean(),
+        "test_accuracy": own["test_accuracy"].mean(),
+        "verdict": _verdict(bool(reached), saved, own is reference or own.equals(reference)),
+        "reason": "",
+    }
+
+
+def _verdict(reached: bool, saved: Interval, itself: bool) -> str:
+    if itself:
+        return "baseline"
+    if not reached:
+        return "misses the target"
+    if saved.low > 0:
+        return "saves"
+    return "costs more" if saved.high < 0 else "undecided"
+
+
+def _j_to_target(own: pd.DataFrame) -> Interval:
+    return _resampled(len(own), lambda weights: _expected(own, weights))
+
+
+def _ratio(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
+    """Joules to the target as a multiple of another recipe's, over the blocks that have both."""
+    a, b = _paired(own, other)
+
+    def ratio(weights: FloatArray) -> FloatArray:
+        with np.errstate(invalid="ignore"):
+            return _expected(a, weights) / _expected(b, weights)
+
+    return _resampled(len(a), ratio)
+
+
+def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    both = a.index.intersection(b.index)
+    return a.loc[both], b.loc[both]
+
+
+def _expected(blocks: pd.DataFrame, weights: FloatArray) -> FloatArray:
+    """Mean joules of a training over the share that reaches the target, by weights (resamples, blocks)."""
+    share = (blocks["reached"] / blocks["members"]).to_numpy(dtype=float)
+    with np.errstate(divide="ignore"):
+        expected: FloatArray = (weights @ blocks["training_j"].to_numpy(dtype=float)) / (weights @ share)
+    return expected
+
+
+def _mean(values: pd.Series, weights: FloatArray) -> FloatArray:
+    mean: FloatArray = weights @ values.to_numpy(dtype=float) / weights.sum(axis=1)
+    return mean
+
+
+def _once(blocks: pd.DataFrame) -> FloatArray:
+    return np.ones((1, len(blocks)))
+
+
+def _resampled(blocks: int, statistic: Callable[[FloatArray], FloatArray]) -> Interval:
+    """A statistic and its percentile bootstrap interval over blocks; an end that is infinite is unknown (NaN)."""
+    estimate = float(statistic(np.ones((1, blocks)))[0]) if blocks else np.nan
+    if blocks < 2:
+        return Interval(_finite(estimate), np.nan, np.nan)
+    weights = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
+    values = statistic(weights)
+    values = np.where(np.isnan(values), np.inf, values)
+    # The nearest of the values, since halfway to infinity is no number.
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    return Interval(*(_finite(float(value)) for value in (estimate, low, high)))
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else np.nan
+
+
+def _interval_columns(name: str, interval: Interval, unit: str = "") -> dict[str, object]:
+    return {f"{name}{unit}": interval.estimate, f"{name}_low{unit}": interval.low, f"{name}_high{unit}": interval.high}
+
+
+def _trial_costs(trials: pd.DataFrame) -> list[tuple[str, int, float, str, str]]:
+    """What every recorded training took, with its evaluation and the proposal of its configuration."""
+    read = trials["gross_j"].fillna(trials["share_j"]).astype(float) * trials["repeats"]
+    joules = read.fillna(0.0) + trials["evaluation_j"].astype(float).fillna(0.0)
+    costs = list(zip(trials["study"], [1] * len(trials), joules, trials["source"], trials["boundary"], strict=True))
+    proposed = trials[trials["tuner_j"].notna()]
+    costs += [("proposing", 0, float(one.tuner_j), str(one.tuner_source), "cpu") for one in proposed.itertuples()]
+    return costs
+
+
+def _task_costs(data: StudyData) -> list[tuple[str, int, float, str, str]]:
+    """What every measurement that is no training took as a whole."""
+    windows = [(record["study"], record["spent"]) for record in data.tasks]
+    return [
+        (study, 1, float(spent["gross_j"]), spent["source"], spent["boundary"])
+        for study, spent in windows
+        if spent["gross_j"] is not None
+    ]
