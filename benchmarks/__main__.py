@@ -3,9 +3,10 @@
     python -m benchmarks [--repeats 5] [--only dense_poly]
 
 Baselines are `dataloader`, what a user would write with torchvision, and `published`, the authors' loop over batches
-made beforehand; both compute in float32 on torch's default threads. They and the engine take turns in one process and
-train the same network on the same images for the same number of steps. A speed is printed only once the accuracies
-agree. On a CPU the ratio is of seconds, on a GPU of joules. The table is also written to data/bench/bench.csv.
+made beforehand; both compute in float32 on torch's default threads. They and the engine, which is called as the studies
+call it, take turns in one process and train the same network on the same images for the same number of steps. A speed
+is printed only once the accuracies agree. On a CPU the ratio is of seconds, on a GPU of joules. The table is also
+written to data/bench/bench.csv.
 """
 
 import argparse
@@ -18,18 +19,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from greenai_utils import paths
-from greenai_utils.datasets import Dataset, Split, load
-from greenai_utils.energy import open_meter, synchronise
-from greenai_utils.engine import DEFAULT_ENGINE
+from greenai_utils.batches import training_split
+from greenai_utils.datasets import Dataset, load
+from greenai_utils.energy import EnergyMeter, Reading, open_meter, synchronise
 from greenai_utils.files import write_text
-from greenai_utils.loops import fit_stacked
 from greenai_utils.machine import cpu_model
 from greenai_utils.models import training_flops
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.plain_loop import fit_with_dataloader
-from greenai_utils.training import accuracy, fit, make_network
+from greenai_utils.population import PopulationOutcome, train_population
+from greenai_utils.training import Outcome, accuracy, make_network, train
 from greenai_utils.trials import Hyperparameters, Precision, Protocol, Trial
 
 COLUMNS = ("case", "baseline", "ratio", "ratio_min", "ratio_max", "device")
@@ -104,6 +106,9 @@ def main() -> None:
             print(f"{case.name:<40}{baseline:<12}{middle:>8.2f}{low:>8.2f}{high:>8.2f}", flush=True)
             rows.append((case.name, baseline, f"{middle:.3f}", f"{low:.3f}", f"{high:.3f}", name))
         print(f"    {flops / 1e9:.0f} GFLOP/s, a large product {product_flops(case.precision, device) / 1e9:.0f}")
+        if device.type == "cuda":
+            print(f"    {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB allocated at most, all contenders")
+            torch.cuda.reset_peak_memory_stats()
     if not options.only:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -114,44 +119,40 @@ def main() -> None:
 def run_case(case: Case, device: torch.device, repeats: int) -> tuple[dict[str, list[float]], float]:
     """Cost per trial of every contender in every repeat, in seconds or joules, and the engine's FLOP/s.
 
-    The script ends with an error if accuracies disagree.
+    The engine and the published loop go through the package's own entries, `train` and `train_population`, as the
+    studies do. The script ends with an error if accuracies disagree.
     """
     dataset = load(case.dataset).to(device)
-    split = dataset.train
-    if case.images:
-        split = Split(split.images[: case.images], split.labels[: case.images])
+    meter = open_meter("nvml" if device.type == "cuda" else "estimate")
+    images = case.images or len(dataset.train.labels)
     trial = Trial(
         case.dataset,
         NetworkSpec(case.network),  # type: ignore[arg-type]
         Hyperparameters(1e-3),
         epochs=case.epochs,
         batch_size=case.batch_size,
+        train_share=images / len(dataset.train.labels),
     )
-    contenders: dict[str, Callable[[int], list[float]]] = {
-        "dataloader": lambda seed: _alone("dataloader", replace(trial, seed=seed), dataset, split, costs),
-        "published": lambda seed: _alone(
-            "published", replace(trial, seed=seed, protocol=AUTHORS), dataset, split, costs
-        ),
-        ENGINE: lambda seed: _engine(
-            [replace(trial, seed=seed + 100 * k, precision=case.precision) for k in range(case.members)],
-            dataset,
-            split,
-            costs,
+    contenders: dict[str, Callable[[int], _Turn]] = {
+        "dataloader": lambda seed: _by_dataloader(replace(trial, seed=seed), dataset, meter),
+        "published": lambda seed: _alone(replace(trial, seed=seed, protocol=AUTHORS), dataset, meter),
+        ENGINE: lambda seed: _by_engine(
+            [replace(trial, seed=seed + 100 * k, precision=case.precision) for k in range(case.members)], dataset, meter
         ),
     }
-    costs: dict[str, list[float]] = {label: [] for label in contenders}
-    accuracies: dict[str, list[float]] = {label: [] for label in contenders}
+    turns: dict[str, list[_Turn]] = {label: [] for label in contenders}
     labels = list(contenders)
     for repeat in range(repeats + 1):
         for label in labels[repeat % 3 :] + labels[: repeat % 3]:
-            accuracies[label] += contenders[label](repeat)
-    # The first turn warms up.
-    costs = {label: values[1:] for label, values in costs.items()}
+            turns[label].append(contenders[label](repeat))
+    accuracies = {label: [value for turn in own for value in turn.accuracies] for label, own in turns.items()}
     for label in labels[:2]:
         _check_accuracy(case, label, accuracies[label], accuracies[ENGINE])
+    # The first turn warms up.
+    costs = {label: [_cost(turn, device) for turn in own[1:]] for label, own in turns.items()}
     per_image = training_flops(make_network(trial, dataset), dataset.input_shape)
-    done = per_image * len(split.labels) * case.epochs
-    return costs, done / min(costs[ENGINE])
+    fastest_s = min(turn.reading.duration_s / len(turn.accuracies) for turn in turns[ENGINE][1:])
+    return costs, per_image * images * case.epochs / fastest_s
 
 
 def product_flops(precision: Precision, device: torch.device, size: int = 2048) -> float:
@@ -167,38 +168,52 @@ def product_flops(precision: Precision, device: torch.device, size: int = 2048) 
     return 2 * size**3 / best
 
 
-def _cost(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds on a CPU, joules on a GPU."""
-    if device.type == "cuda":
-        _, reading, _ = open_meter("nvml").measure(run)
-        if reading.gross_j is None:
-            sys.exit("The window was too short for the counter of the GPU.")
-        return reading.gross_j
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
+@dataclass(frozen=True)
+class _Turn:
+    """What a contender took for one or several trials at once, and their accuracies."""
+
+    reading: Reading
+    accuracies: list[float]
 
 
-def _alone(label: str, trial: Trial, dataset: Dataset, split: Split, costs: dict[str, list[float]]) -> list[float]:
-    device = split.images.device
-    model = make_network(trial, dataset)
-    on_host = Split(split.images.cpu(), split.labels.cpu())
-
-    def run() -> None:
-        if label == "dataloader":
-            fit_with_dataloader(model, trial, on_host, device)
-        else:
-            fit(model, trial, split)
-
-    costs[label].append(_cost(run, device))
-    return [accuracy(model, dataset.test, trial)]
+def _cost(turn: _Turn, device: torch.device) -> float:
+    """Seconds a trial on a CPU, joules on a GPU."""
+    cost = turn.reading.gross_j if device.type == "cuda" else turn.reading.duration_s
+    if cost is None:
+        sys.exit("The window was too short for the counter of the GPU.")
+    return cost / len(turn.accuracies)
 
 
-def _engine(trials: Sequence[Trial], dataset: Dataset, split: Split, costs: dict[str, list[float]]) -> list[float]:
-    networks = [make_network(trial, dataset) for trial in trials]
-    seconds = _cost(lambda: fit_stacked(networks, trials, split, DEFAULT_ENGINE), split.images.device)
-    costs[ENGINE].append(seconds / len(trials))
-    return [accuracy(network, dataset.test, trial) for network, trial in zip(networks, trials, strict=True)]
+def _by_dataloader(trial: Trial, dataset: Dataset, meter: EnergyMeter) -> _Turn:
+    split, device = training_split(trial, dataset).to("cpu"), dataset.train.images.device
+
+    def once() -> nn.Module:
+        network = make_network(trial, dataset)
+        fit_with_dataloader(network, trial, split, device)
+        return network
+
+    (*_, network), reading, _ = meter.measure(once)
+    return _Turn(reading, [accuracy(network, dataset.test, trial)])
+
+
+def _alone(trial: Trial, dataset: Dataset, meter: EnergyMeter) -> _Turn:
+    outcome = train(trial, dataset, meter, dataset.train.images.device)
+    return _Turn(outcome.training, [_right(outcome)])
+
+
+def _by_engine(trials: Sequence[Trial], dataset: Dataset, meter: EnergyMeter) -> _Turn:
+    if len(trials) == 1:
+        return _alone(trials[0], dataset, meter)
+    outcomes = train_population(trials, dataset, meter, dataset.train.images.device)
+    if outcomes[0].members < len(trials):
+        sys.exit(f"{len(trials)} trials do not fit into memory at once; no speed.")
+    return _Turn(outcomes[0].group, [_right(outcome) for outcome in outcomes])
+
+
+def _right(outcome: Outcome | PopulationOutcome) -> float:
+    if outcome.test_accuracy is None:
+        sys.exit("A training diverged; no speed.")
+    return outcome.test_accuracy
 
 
 def _check_accuracy(case: Case, label: str, baseline: Sequence[float], engine: Sequence[float]) -> None:

@@ -27,7 +27,7 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
     which stops early takes itself.
 
     Returns:
-        `status` (`ok`, or `unavailable` and a `reason`), `group` (the reading of the training of all members),
+        `status` (`ok`, or `unavailable` and a `reason`), `trained` (the reading of the training of all members),
         `repeats`, `preparation` (None if there was nothing to prepare), `rate` (the learning rate used) and `members`.
     """
     recipe = Recipe.from_record(task.defining["recipe"])
@@ -64,7 +64,7 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
     return {
         "status": "ok",
         "rate": rate,
-        "group": reading.as_record(),
+        "trained": reading.as_record(),
         "repeats": repeats,
         "preparation": None if preparation is None else preparation.as_record(),
         "members": [

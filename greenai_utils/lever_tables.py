@@ -146,7 +146,7 @@ def _block_row(record: Record, target: float) -> dict[str, object]:
     row: dict[str, object] = {"levers": lever_name(task["levers"]), "block": task["seed"]}
     if record["status"] != "ok":
         return {**row, "reason": record["reason"]}
-    members, group = record["members"], record["group"]
+    members, group = record["members"], record["trained"]
     finished = [one for one in members if not one["diverged"]]
     return {
         **row,
@@ -271,6 +271,8 @@ def _trial_costs(trials: pd.DataFrame) -> list[tuple[str, int, float, str, str]]
     """What every recorded training took, with its evaluation and the proposal of its configuration."""
     read = trials["gross_j"].fillna(trials["share_j"]).astype(float) * trials["repeats"]
     joules = read.fillna(0.0) + trials["evaluation_j"].astype(float).fillna(0.0)
+    groups = trials.dropna(subset=["group_evaluation_j"]).drop_duplicates("group")  # read once for all members
+    joules = joules.add(groups["group_evaluation_j"].astype(float), fill_value=0.0)
     costs = list(zip(trials["study"], [1] * len(trials), joules, trials["source"], trials["boundary"], strict=True))
     proposed = trials[trials["tuner_j"].notna()]
     costs += [("proposing", 0, float(one.tuner_j), str(one.tuner_source), "cpu") for one in proposed.itertuples()]

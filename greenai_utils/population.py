@@ -115,8 +115,8 @@ def train_population(
         group = trials[part]
         try:
             outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
-        except torch.OutOfMemoryError:
-            if size == 1:
+        except RuntimeError as error:
+            if size == 1 or not _says_out_of_memory(error):
                 raise
             size = math.ceil(size / 2)
             log.warning("Out of memory with %d trials at once: going on with groups of %d.", len(group), size)
@@ -181,6 +181,11 @@ def _train_group(
         )
         for index, fit in enumerate(fits)
     ]
+
+
+def _says_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; torch has a class of its own for that on GPUs alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:

@@ -251,6 +251,7 @@ def _trial_row(record: Record) -> dict[str, object]:
         "share_j": record.get("share_j"),
         "group": group.get("id"),
         "members": group.get("members"),
+        "group_evaluation_j": (group.get("evaluation") or {}).get("gross_j"),
         "uncertainty_j": training["uncertainty_j"],
         "idle_w": training["idle_w"],
         "duration_s": training["duration_s"],

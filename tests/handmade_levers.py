@@ -64,7 +64,7 @@ def lever_record(defining: Record, source: str = "estimate") -> Record:
     return {
         "status": "ok",
         "rate": recipe["rates"][0],
-        "group": lever_reading(TRAINING_J[name] * factor * recipe["members"], source),
+        "trained": lever_reading(TRAINING_J[name] * factor * recipe["members"], source),
         "repeats": 1,
         "preparation": None if before is None else lever_reading(before, source),
         "members": [member] * recipe["members"],

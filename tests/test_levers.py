@@ -132,7 +132,7 @@ def test_a_recipe_trains_its_trial(bench: Workbench, levers: tuple[str, ...]) ->
     [member] = record["members"]
     assert (member["steps"], record["preparation"]) == (alone.steps, None)
     assert member["validation_accuracy"] == pytest.approx(alone.validation_accuracy, abs=0.02)
-    assert record["group"]["gross_j"] == pytest.approx(12 * record["group"]["cpu_s"], rel=0.05)
+    assert record["trained"]["gross_j"] == pytest.approx(12 * record["trained"]["cpu_s"], rel=0.05)
 
 
 def test_a_dataloader_trains_as_much_as_the_published_loop(bench: Workbench) -> None:
@@ -150,7 +150,7 @@ def test_the_learning_rate_is_chosen_in_trainings_that_are_counted_apart(
     rates = task.defining["recipe"]["rates"]
     assert record["rate"] in rates
     assert len(rates) == 3
-    assert record["preparation"]["gross_j"] > 1.5 * record["group"]["gross_j"]  # three trainings
+    assert record["preparation"]["gross_j"] > 1.5 * record["trained"]["gross_j"]  # three trainings
 
 
 def test_a_population_is_read_as_a_group(bench: Workbench) -> None:
@@ -182,7 +182,14 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
 def one_trial() -> pd.DataFrame:
     return pd.DataFrame(
         {"source": ["estimate"], "boundary": ["cpu"], "study": ["meter"], "gross_j": [3.0], "share_j": [np.nan]}
-        | {"repeats": [2], "evaluation_j": [1.0], "tuner_j": [0.5], "tuner_source": ["estimate"]}
+        | {
+            "repeats": [2],
+            "evaluation_j": [1.0],
+            "group": [None],
+            "group_evaluation_j": [None],
+            "tuner_j": [0.5],
+            "tuner_source": ["estimate"],
+        }
     )
 
 
