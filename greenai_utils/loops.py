@@ -219,14 +219,11 @@ def fit_module(
     source = split if stay else split.to("cpu")
     generator = order_generator(trial)
     dtype = next(model.parameters()).dtype
-    steps, seen, total = 0, 0, 0.0
+    steps, seen, total = (0, 0, 0.0) if start is None else (start.steps, start.batches, start.loss)
     if start is not None:
         generator.set_state(start.generator)
         _restore_moments(optimiser, start)
-        orders = start.order.unsqueeze(0).to(source.labels.device)
-        steps, seen, total = start.steps, start.batches, start.loss
-    else:
-        orders = draw_orders([generator], source)
+    orders = draw_orders([generator], source) if start is None else start.order[None].to(source.labels.device)
     batches = partial(_batches, source, batch_size=trial.batch_size, dtype=dtype, engine=engine)
     # The published code held all batches in float32; on the device that would be four times the data set.
     held = None if stay or trial.protocol.reshuffle else list(batches(orders))
