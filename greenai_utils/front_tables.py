@@ -247,9 +247,11 @@ def attainment_table(data: StudyData) -> pd.DataFrame:
 
 
 def _studies(data: StudyData) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The trials of each study; one in which accuracy or energy never varies has no front to judge."""
     trials = accuracy_and_energy(data)
     for study in UNITS:
-        if len(part := trials[trials["study"] == study]):
+        part = trials[trials["study"] == study]
+        if (part[["accuracy", "gross_j"]].nunique() > 1).all() and part["unit"].nunique() > 1:
             yield study, part
 
 
