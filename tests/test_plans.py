@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -189,6 +190,11 @@ def own_profile(tmp_path: Path, spaces: str, space: str = "mine") -> Profile:
     file = tmp_path / "own.yaml"
     file.write_text(text + spaces)
     return read_profile(file)
+
+
+def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
+    [shown] = re.findall(r"```yaml\n(.*?)```", (paths.ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert plan_searches(own_profile(tmp_path, shown))[0].space == "mine"
 
 
 def test_a_space_of_the_readers_own_is_a_few_lines(tmp_path: Path) -> None:
