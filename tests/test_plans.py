@@ -168,6 +168,7 @@ def test_what_members_are_charged_is_measured_in_every_way_of_training() -> None
 def test_the_steps_of_a_trial_follow_from_the_sizes_of_the_splits() -> None:
     trial = make_trial(QUICK.tuning.task, {"learning_rate": 0.01})
     assert full_steps(trial) == 10 * 17
+    assert full_steps(replace(trial, train_share=0.5)) == 10 * 9
     assert full_steps(replace(trial, protocol=Protocol(hold_out_validation=False))) == 10 * 23
     assert [shortened(trial, share).max_steps for share in (1 / 9, 1 / 3, 1.0)] == [19, 57, None]
     short = replace(trial, epochs=1, batch_size=600)
