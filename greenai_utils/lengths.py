@@ -26,6 +26,7 @@ def full_steps(trial: Trial) -> int:
     images = TRAINING_IMAGES[trial.dataset]
     if not trial.protocol.hold_out_validation:
         images += VALIDATION_IMAGES[trial.dataset]
+    images = max(1, round(trial.train_share * images))
     return trial.epochs * math.ceil(images / trial.batch_size)
 
 

@@ -19,21 +19,24 @@ from greenai_utils import lockstep, paths, trainer, training, workbench
 from greenai_utils.datasets import load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.errors import InputError
+from greenai_utils.findings_tuning import energy_aware
 from greenai_utils.lengths import full_steps
 from greenai_utils.loops import Fit
 from greenai_utils.pipeline import _joules_by_source
-from greenai_utils.plans import ALONE, TUNING, plan_alone, plan_searches, trains_together
+from greenai_utils.plans import ALONE, PROTOCOLS, TUNING, plan_alone, plan_searches, trains_together
+from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.records import Record, Store
 from greenai_utils.replay import ReplayCounter
 from greenai_utils.runs import count_missing
 from greenai_utils.search import STRATEGIES
 from greenai_utils.search_records import charged_j, count_search, recorded_searches, spent_by
 from greenai_utils.settings import OtherSearches, Profile, TaskSettings, TuningSettings, load_profile
+from greenai_utils.spaces import Space
 from greenai_utils.studies import Session
 from greenai_utils.study_data import StudyData
 from greenai_utils.training import fit, train
 from greenai_utils.trials import Trial
-from greenai_utils.tuning_tables import tuning_alone, tuning_anytime, tuning_costs
+from greenai_utils.tuning_tables import tuning_alone, tuning_anytime, tuning_costs, tuning_summary
 
 WATTS = 100.0
 LOG_S = 40_000
@@ -372,6 +375,28 @@ def test_what_two_workers_record_is_one_budget(whole: Store) -> None:
         assert count_search(half, plan, part) == (0, len(records))
         assert count_search(one, plan, part) == (0, len(records))
         assert count_search(one, plan, {0: records[0]})[0] == len(records) - 1
+
+
+def test_a_space_of_the_readers_own_is_searched_from_end_to_end(output: Path) -> None:
+    bounds = {"learning_rate": {"low": "1e-3", "high": 0.1, "scale": "log"}}
+    wide = {**bounds, "linear_layers": {"low": 2, "high": 4, "kind": "integer"}}
+    spaces = (Space.from_mapping("mine", bounds), Space.from_mapping("wide", wide))
+    others = (OtherSearches("wide", ("random", "energy_tpe")),)
+    one = replace(profile(strategies=("random", "gp"), trials=3), spaces=spaces)
+    one = replace(one, tuning=replace(one.tuning, space="mine", others=others))
+    Session(one).run(PROTOCOLS)
+    data = StudyData.read(one, run(one).folder)
+    summary = tuning_summary(data)
+    assert summary.groupby(["space", "strategy"]).size().to_dict() == {
+        ("mine", "gp"): 2,
+        ("mine", "random"): 2,
+        ("wide", "energy_tpe"): 2,
+        ("wide", "random"): 2,
+    }
+    assert "2 hyperparameters instead of 1 (wide)" in set(tuning_protocol_effects(data)["contrast"])
+    layers = data.tuning.query("space == 'wide'")["linear_layers"]
+    assert layers.between(2, 4).all()
+    assert energy_aware(data).count("energy_tpe") == 1
 
 
 # --- wrong input

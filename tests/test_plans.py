@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -170,6 +171,7 @@ def test_what_members_are_charged_is_measured_in_every_way_of_training() -> None
 def test_the_steps_of_a_trial_follow_from_the_sizes_of_the_splits() -> None:
     trial = make_trial(QUICK.tuning.task, {"learning_rate": 0.01})
     assert full_steps(trial) == 10 * 17
+    assert full_steps(replace(trial, train_share=0.5)) == 10 * 9
     assert full_steps(replace(trial, protocol=Protocol(hold_out_validation=False))) == 10 * 23
     assert [shortened(trial, share).max_steps for share in (1 / 9, 1 / 3, 1.0)] == [19, 57, None]
     short = replace(trial, epochs=1, batch_size=600)
@@ -192,6 +194,11 @@ def own_profile(tmp_path: Path, spaces: str, space: str = "mine") -> Profile:
     file = tmp_path / "own.yaml"
     file.write_text(text + spaces)
     return read_profile(file)
+
+
+def test_the_readme_shows_a_space_that_works(tmp_path: Path) -> None:
+    [shown] = re.findall(r"```yaml\n(.*?)```", (paths.ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert plan_searches(own_profile(tmp_path, shown))[0].space == "mine"
 
 
 def test_a_space_of_the_readers_own_is_a_few_lines(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from greenai_utils.errors import InputError
-from greenai_utils.search import make_strategy
+from greenai_utils.search import STRATEGIES, make_strategy
 from greenai_utils.search_halving import hyperband_brackets
 from greenai_utils.search_problems import BRANIN
 
@@ -85,6 +85,37 @@ def test_promoted_configurations_are_the_better_ones(name):
     started = list(range(9))
     promoted = [index for index in started if index in parents]
     assert promoted == sorted(sorted(started, key=scores.get)[-3:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_paused_training_is_kept_as_long_as_it_may_go_on(name):
+    strategy = make_strategy(name, BRANIN.space, 4, 24)
+    paused, continued = {}, set()
+    while strategy.ready:
+        suggestion = strategy.ask()
+        if suggestion.parent is not None:
+            assert paused[suggestion.parent], "what goes on was kept until then"
+            assert strategy.may_continue(suggestion.parent)
+            continued.add(suggestion.parent)
+        strategy.tell(suggestion, BRANIN.score(suggestion.configuration))
+        if suggestion.fidelity < 1:
+            paused[suggestion.index] = True
+        paused = {index: strategy.may_continue(index) for index in paused}
+        assert not any(paused[index] for index in continued)
+        assert not strategy.may_continue(suggestion.index) or suggestion.fidelity < 1
+    assert not any(paused.values())
+
+
+def test_the_ways_of_climbing_are_those_of_the_suggestions():
+    for name in NAMES:
+        strategy = make_strategy(name, BRANIN.space, 0, 30)
+        reached = {}
+        while strategy.ready:
+            suggestion = strategy.ask()
+            reached[suggestion.index] = (*reached.get(suggestion.parent, ()), suggestion.fidelity)
+            strategy.tell(suggestion, 0.0)
+        whole = {climb for climb in reached.values() if climb[-1] == 1}
+        assert whole == set(STRATEGIES[name].climbs)
 
 
 @pytest.mark.parametrize("name", NAMES)
