@@ -18,7 +18,8 @@ from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
 METER, TUNING, PROTOCOLS, LAYERS, LADDERS = "meter", "tuning", "protocols", "layers", "ladders"
-STUDIES = (METER, TUNING, PROTOCOLS, LAYERS, LADDERS)
+METER_COMPARISON = "meter_comparison"
+STUDIES = (METER, METER_COMPARISON, TUNING, PROTOCOLS, LAYERS, LADDERS)
 AS_MODULES = (PROTOCOLS, LAYERS)
 """Studies whose networks train as torch runs their modules, not in the engine's stacked form. The published loop knows
 no other, so that a fault of it is compared with the same loop without it; and layers cost what they cost users."""
@@ -75,6 +76,19 @@ def plan_meter(profile: Profile) -> list[Step]:
     return [
         Step(make_trial(settings.task, {"learning_rate": 1e-3}, seed=profile.seed, repetition=repetition), {})
         for repetition in range(settings.repetitions)
+    ]
+
+
+LOADS = ("idle", "steady", "pulsed")
+"""What a window of the meter comparison holds: nothing, trainings back to back, or trainings with pauses between."""
+
+
+def plan_meter_comparison(profile: Profile) -> list[Task]:
+    """Every load in turn, each as often as the profile says."""
+    settings = profile.meter_comparison
+    return [
+        Task(METER_COMPARISON, {"load": load, "window_s": settings.window_s, "repetition": repetition})
+        for repetition, load in product(range(settings.repetitions), LOADS)
     ]
 
 
@@ -210,7 +224,7 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
 }
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
-TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {}
+TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {METER_COMPARISON: plan_meter_comparison}
 """The plans of the studies that measure something other than trainings."""
 
 

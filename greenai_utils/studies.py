@@ -1,16 +1,21 @@
 """Run what the studies of a profile still lack, under one meter, and record it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from greenai_utils import paths
+from greenai_utils.deadline import Deadline
 from greenai_utils.energy import open_meter
 from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
+from greenai_utils.meter_comparison import measure_comparison
 from greenai_utils.plans import (
     AS_MODULES,
+    METER_COMPARISON,
     PLANS,
     STUDIES,
     TASKS,
@@ -26,12 +31,13 @@ from greenai_utils.search import Strategy, Told
 from greenai_utils.settings import Profile
 from greenai_utils.tasks import Task
 from greenai_utils.training import Outcome, train
+from greenai_utils.trials import canonical
 from greenai_utils.workbench import Workbench
 
 Progress = Callable[[str, int, int], None]
 """Told the study, how many of its trials are recorded, and how many it needs."""
 
-MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {}
+MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {METER_COMPARISON: measure_comparison}
 """How each study of tasks measures one of them. It returns what to record, to which its session adds `spent`: the
 reading over all of it."""
 
@@ -62,12 +68,26 @@ class Session:
         profile: What to run.
         progress: Told after every trial.
         device: Where to train; None takes a GPU if there is one.
+        folder: Where `records` and `machine.json` lie; None is the profile's own.
+        deadline: What is not expected to end by then is not begun.
+        workbench: What to measure with; None makes one of the profile, device and folder.
     """
 
-    def __init__(self, profile: Profile, progress: Progress | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        progress: Progress | None = None,
+        device: str | None = None,
+        *,
+        folder: Path | None = None,
+        deadline: Deadline | None = None,
+        workbench: Workbench | None = None,
+    ) -> None:
         self.profile = profile
-        self.store = Store(paths.records_folder(profile.name))
-        self.workbench = Workbench(profile, device)
+        self.workbench = workbench or Workbench(profile, device, folder)
+        self.folder = self.workbench.folder
+        self.store = Store(self.folder / "records")
+        self.deadline = deadline or Deadline(None)
         self._progress = progress or (lambda study, done, total: None)
         self._tuner_meter = open_meter("estimate", profile.meter.watts_per_core)
 
@@ -78,15 +98,20 @@ class Session:
             study: One of `STUDIES`.
 
         Raises:
-            InputError: The study is unknown, or the profile was recorded on another machine or ships complete.
+            InputError: The study is unknown, or the profile was recorded on another machine or is only read here.
+            TimeIsUp: What is next could not be expected to end by the deadline.
         """
         if study in PLANS:
-            return self._run_steps(study, PLANS[study](self.profile))
+            return self._run_steps(study, in_rounds(PLANS[study](self.profile)))
         if study in TASKS:
             return self._run_tasks(study, TASKS[study](self.profile))
         if study == TUNING:
             return self._run_searches()
         raise InputError(f"a study is one of {', '.join(STUDIES)}", repr(study), "name one of these")
+
+    def close(self, reason: str, quiet: bool = True) -> None:
+        """End this go in `machine.json`; see `Workbench.close`."""
+        self.workbench.close(reason, quiet)
 
     def _run_steps(self, study: str, steps: list[Step]) -> Tally:
         missing = [step for step in steps if step.trial.key not in self.store]
@@ -102,9 +127,15 @@ class Session:
         found = len(tasks) - len(missing)
         self._progress(study, found, len(tasks))
         for count, task in enumerate(missing, start=1):
-            with self.workbench.meter.window(study) as window:
-                observed = MEASURES[study](task, self.workbench)
-            whole = {"spent": window.reading.as_record(), **self.workbench.provenance()}
+            bench, kind = self.workbench, kind_of(study, {"task": task.as_record()})
+            self._make_ready(kind)
+            with (
+                self.deadline.spending(kind),
+                bench.observing(task.key) as state,
+                bench.meter.window(study) as window,
+            ):
+                observed = MEASURES[study](task, bench)
+            whole = {"spent": window.reading.as_record(), **state.seen, **bench.provenance()}
             self.store.append(study, task, {**observed, **whole})
             self._progress(study, found + count, len(tasks))
         return Tally(len(missing), found)
@@ -175,9 +206,19 @@ class Session:
 
     def _train(self, study: str, step: Step) -> Record:
         bench, engine = self.workbench, Engine(stacked=study not in AS_MODULES)
-        outcome = train(step.trial, bench.dataset(step.trial), bench.meter, bench.device, engine)
-        self.store.append(study, step.trial, {**step.place, **self._observed(outcome)})
+        kind = kind_of(study, {"trial": step.trial.as_record()})
+        self._make_ready(kind)
+        dataset = bench.dataset(step.trial)
+        with self.deadline.spending(kind), bench.observing(step.trial.key) as state:
+            outcome = train(step.trial, dataset, bench.meter, bench.device, engine)
+        self.store.append(study, step.trial, {**step.place, **self._observed(outcome), **state.seen})
         return self.store[step.trial.key]
+
+    def _make_ready(self, kind: Hashable) -> None:
+        """Open the instruments, unless what is next could not end by the deadline; see `TimeIsUp`."""
+        settings, bench = self.profile.meter, self.workbench
+        self.deadline.require(kind, 0.0 if bench.opened else settings.idle_s + settings.warmup_s)
+        _ = bench.instruments
 
     def _observed(self, outcome: Outcome) -> Record:
         return {
@@ -193,6 +234,38 @@ class Session:
             "stacked": outcome.stacked,
             **self.workbench.provenance(),
         }
+
+
+def cell_of(trial: Mapping[str, Any]) -> str:
+    """What a recorded trial shares with those that it is compared with as one of a kind: all but what tells them apart.
+
+    Args:
+        trial: See `Trial.as_record`.
+    """
+    apart = ("hyperparameters", "seed", "repetition")
+    return canonical({name: value for name, value in trial.items() if name not in apart})
+
+
+def kind_of(study: str, record: Record) -> Hashable:
+    """What takes about as long as a record did: the trials of a cell, or the tasks of a study alike but for their
+    repetition."""
+    if "trial" in record:
+        return study, cell_of(record["trial"])
+    return study, canonical({name: value for name, value in record["task"].items() if name != "repetition"})
+
+
+def in_rounds(steps: Iterable[Step]) -> list[Step]:
+    """Steps with every cell once before any twice, whatever the order in which cells and data sets were planned.
+
+    Within a round they keep their order. A plan that is made of complete blocks comes out as it is.
+    """
+    seen: Counter[str] = Counter()
+    rounds: list[tuple[int, Step]] = []
+    for step in steps:
+        cell = cell_of(step.trial.as_record())
+        rounds.append((seen[cell], step))
+        seen[cell] += 1
+    return [step for _, step in sorted(rounds, key=lambda placed: placed[0])]
 
 
 def _cost_j(record: Record) -> float | None:

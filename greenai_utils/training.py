@@ -85,7 +85,7 @@ def train(
         model.load_state_dict(initial)
         return fit(model, trial, split, engine)
 
-    (*_, (steps, loss)), reading, repeats = meter.measure(once)
+    (*_, (steps, loss)), reading, repeats = meter.measure(once, name="training")
     if math.isnan(loss):
         return Outcome(True, steps, None, None, None, None, reading, None, repeats, stacked)
     eval_mode = trial.protocol.evaluate_in_eval_mode

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.testing.compare import compare_images
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
 from greenai_utils.published import local_files
 from greenai_utils.settings import load_profile
@@ -31,7 +31,7 @@ ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *CLAIM_TABLES, *CLAIM_FIG
 """What rests on the authors' data, and comes out differently without them."""
 
 
-class VerificationError(RuntimeError):
+class VerificationError(ExpectedError, RuntimeError):
     """A table or figure is not what the records give; the message names each."""
 
 

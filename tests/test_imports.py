@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from greenai_utils.__main__ import COMMANDS
 from greenai_utils.paths import ROOT
 
 PACKAGE = ROOT / "greenai_utils"
@@ -20,20 +21,40 @@ ORDER = (
         "files",
         "settings",
         "energy",
+        "gpu_watch",
+        "power",
+        "instruments",
+        "goes",
+        "deadline",
         "datasets",
         "models",
         "training",
         "search",
         "records",
     ),
-    *("studies", "published", "statistics", "anova", "survival", "fronts", "claims", "tables", "figures", "chapter"),
+    *(
+        "workbench",
+        "meter_comparison",
+        "studies",
+        "recording",
+        "published",
+        "statistics",
+        "anova",
+        "survival",
+        "fronts",
+        "claims",
+        "meter_tables",
+        "tables",
+        "figures",
+        "chapter",
+    ),
     *("notebooks", "reporting", "pipeline", "__main__"),
 )
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
-DEFERRED = {("__main__", "studies"), ("energy", "zeus_counters")}
+DEFERRED = {("energy", "zeus_counters")}
 WITHOUT_TORCH = (
     *("errors", "search", "records", "published", "statistics", "anova", "survival", "fronts", "claims", "tables"),
-    *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
+    *("goes", "power", "meter_tables", "figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
 )
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
 # Imports modules in turn; prints each after which torch is loaded, and what an import changes in the folders named.
@@ -80,6 +101,7 @@ def imported(module: str) -> dict[str, bool]:
 
 
 GRAPH = {module: imported(module) for module in MODULES}
+GRAPH["__main__"] |= {command.module: False for command in COMMANDS.values()}  # by name, once the command is known
 
 
 def needed(module: str) -> set[str]:
