@@ -24,7 +24,7 @@ from greenai_utils.figures_front import (
     network_fronts_figure,
     pareto_figure,
 )
-from greenai_utils.figures_meter import comparison_figure
+from greenai_utils.figures_meter import comparison_figure, comparison_note
 from greenai_utils.figures_tuning import (
     best_so_far_figure,
     costs_figure,
@@ -88,6 +88,8 @@ def figure_note(data: StudyData, name: str) -> str:
     """The line under a figure: where its joules come from."""
     if name in PUBLISHED_FIGURES:
         return PUBLISHED_NOTE
+    if name in METER_FIGURES:
+        return comparison_note(data)
     if name in CLAIM_FIGURES:
         shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
         others = [

@@ -4,11 +4,20 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from greenai_utils.drawing import MARKERS, PALETTE, WIDTH
-from greenai_utils.meter_tables import AUTHORS, POLLED, meter_comparison
+from greenai_utils.meter_tables import AUTHORS, COUNTER, POLLED, meter_comparison
 from greenai_utils.plans import LOADS
 from greenai_utils.study_data import StudyData
 
 SHOWN_LOADS = {"idle": "nothing", "steady": "trainings back to back", "pulsed": "trainings with pauses"}
+
+
+def comparison_note(data: StudyData) -> str:
+    """Where the joules of the comparison come from."""
+    counter = meter_comparison(data).query(f"method == '{COUNTER}'").iloc[0]
+    return (
+        f"Reference: energy read from a counter ({counter['source']}). Power sampled through NVML and nvidia-smi; "
+        f"boundary: {counter['boundary']}. Profile {data.profile.name}."
+    )
 
 
 def comparison_figure(data: StudyData) -> Figure:
@@ -33,7 +42,10 @@ def comparison_figure(data: StudyData) -> Figure:
         axes.scatter(means, places, color=color, marker="|", s=220, lw=1.5)
     axes.set_yticks(range(len(loads)), [SHOWN_LOADS[load] for load in loads])
     axes.set_ylim(len(loads) - 0.5, -0.5)
-    axes.set(xlabel="Joules more than the counter's, over the same window (%)", ylabel="What ran in the window")
+    axes.set(
+        xlabel="Joules by sampled power, less the counter's over the same window (% of it)",
+        ylabel="What ran in the window",
+    )
     axes.set_title("Energy by sampled power against the counter; bars are means")
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.22), ncols=2)
     return figure

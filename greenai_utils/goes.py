@@ -38,8 +38,10 @@ class GoLog:
         self._write([*read_goes(self._file), {**go, "started": utc_now(), "ended": None}])
 
     def complete(self, **found: Any) -> None:
-        """Add what was found to the last go."""
+        """Add what was found to the last go. Only the last keeps the hashes of the records, which are those of all."""
         *earlier, last = read_goes(self._file)
+        for go in earlier:
+            go.pop("records_sha256", None)
         self._write([*earlier, {**last, **found}])
 
     def _write(self, goes: Sequence[Go]) -> None:
@@ -66,6 +68,26 @@ def describe_code(profile: Profile) -> Go:
             "settings": stated_settings(profile),
         },
     }
+
+
+def records_sha256(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of records and traces in a profile's folder, by its place in it."""
+    files = [*sorted((folder / "records").glob("*.jsonl")), *sorted((folder / "traces").glob("*.csv.gz"))]
+    return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def changed_records(machine: Mapping[str, Any], folder: Path) -> list[str]:
+    """Files of records and traces that are not as the last go left them, in words; none if that go was killed."""
+    goes: list[Go] = machine.get("goes", [])
+    left: dict[str, str] = goes[-1].get("records_sha256", {}) if goes else {}
+    if not left:
+        return []
+    here = records_sha256(folder)
+    return [
+        f"{name}: {'missing' if name not in here else 'not recorded in any go' if name not in left else 'changed'}"
+        for name in sorted({*left, *here})
+        if left.get(name) != here.get(name)
+    ]
 
 
 def commit_of(folder: Path) -> Go | None:

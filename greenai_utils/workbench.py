@@ -16,7 +16,7 @@ from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
-from greenai_utils.goes import GoLog, describe_code, utc_now
+from greenai_utils.goes import GoLog, describe_code, records_sha256, utc_now
 from greenai_utils.gpu_watch import flags_of
 from greenai_utils.instruments import Instruments, open_instruments
 from greenai_utils.machine import machine_description
@@ -153,7 +153,7 @@ class Workbench:
             found["idle_w_after"] = self.meter.measure_idle(self.profile.meter.idle_s)
         if self._instruments.watch is not None:
             found["gpus_after"] = self._instruments.watch.settings()
-        self._goes.complete(**found, ended=utc_now())
+        self._goes.complete(**found, ended=utc_now(), records_sha256=records_sha256(self.folder))
 
     @property
     def _goes(self) -> GoLog:
