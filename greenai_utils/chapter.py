@@ -34,6 +34,7 @@ class Chapter:
         self.profile: Profile = load_profile(namespace["profile"])
         self._data: StudyData | None = None
         self._gap_explained = False
+        self._last_gap = ""
 
     def record(self, *studies: str) -> Markdown:
         """Train what studies lack; a study that is recorded takes no time and no energy."""
@@ -84,11 +85,15 @@ class Chapter:
         try:
             return Markdown(sentences(self.data))
         except Gap as gap:
-            return self._stated(gap, "what follows from them")
+            return self._stated(gap, "what would be said here")
 
     def _stated(self, gap: Gap, what: str) -> Markdown:
         """A gap in the place of what would stand here; what to do about missing files is said once a chapter."""
         if not isinstance(gap, Unavailable):
-            return Markdown(f"> **Gap**: {what} cannot be shown here. {gap}")
+            again, self._last_gap = str(gap) == self._last_gap, str(gap)
+            if again:
+                return Markdown(f"> **Gap**: {what} is left out, for the same reason.")
+            remedy = gap.remedy[:1].upper() + gap.remedy[1:]
+            return Markdown(f"> **Gap**: {what} is left out, because {gap.got}. {remedy}.")
         remedy, self._gap_explained = "" if self._gap_explained else f" {gap}", True
         return Markdown(f"> **Gap: the authors' data are missing**, and with them {what}.{remedy}")

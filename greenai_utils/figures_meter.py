@@ -43,7 +43,7 @@ def comparison_figure(data: StudyData) -> Figure:
     axes.set_yticks(range(len(loads)), [SHOWN_LOADS[load] for load in loads])
     axes.set_ylim(len(loads) - 0.5, -0.5)
     axes.set(
-        xlabel="Joules by sampled power, less the counter's over the same window (% of it)",
+        xlabel="Joules by sampled power less the counter's, same window (%)",
         ylabel="What ran in the window",
     )
     axes.set_title("Energy by sampled power against the counter; bars are means")

@@ -172,7 +172,7 @@ class StudyData:
     def _lacking(self, study: str) -> InputError:
         name, rule = self.profile.name, f"profile {self.profile.name} has records of {study} study"
         if self.profile.recorded:
-            return Gap(rule, "none yet", how_to_record(self.profile))
+            return Gap(rule, f"{study} study is not recorded yet", how_to_record(self.profile))
         return InputError(rule, "none", f"run `make reproduce PROFILE={name}`")
 
 

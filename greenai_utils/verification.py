@@ -76,7 +76,7 @@ def verify(name: str) -> str:
         without_authors = not all(file.exists() for file in local_files())
         left_out = {NEVER_KEPT, *(ON_PUBLISHED if without_authors else ())}
         differences = [
-            *_check_records(profile),
+            *check_records(profile),
             *_compare_folders("tables", there["tables"], rebuilt["tables"], compare_tables, left_out),
             *_compare_folders("figures", there["figures"], rebuilt["figures"], compare_figures, left_out),
             *check_executed(name),
@@ -95,8 +95,8 @@ def verify(name: str) -> str:
     return "\n".join([agreed, *(f"note: {remark}" for remark in told)])
 
 
-def _check_records(profile: Profile) -> list[str]:
-    """What is wrong with the records themselves: changed since they were recorded, or of another profile."""
+def check_records(profile: Profile) -> list[str]:
+    """What is wrong with a profile's records themselves, in words: changed since they were recorded, or another's."""
     file = paths.machine_file(profile.name)
     found = []
     if file.exists():

@@ -1,5 +1,7 @@
 """The meter against itself as table, figure and sentences; and that flagged trials are never averaged in."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from handmade import SMOKE, observed, reading, record_all
 from matplotlib import collections
 
 from greenai_utils import findings
+from greenai_utils.chapter import Chapter
 from greenai_utils.errors import Gap, InputError
 from greenai_utils.figures import build_figures, draw, style
 from greenai_utils.meter_tables import flagged_trials, meter_comparison
@@ -81,8 +84,35 @@ def test_where_power_cannot_be_read_the_gap_is_said_and_nothing_is_drawn(output:
             ask(data)
     with pytest.raises(Gap):
         build_figures(data, ["00-meter-comparison"])
-    write_tables(data)
     assert not (output / "data/smoke/tables/meter_comparison.csv").exists()
+
+
+def test_a_chapter_says_a_gap_once_and_then_refers_to_it(output: Path) -> None:
+    compared(output / "data/smoke/records", lambda load, repetition: {"gap": "no GPU here"})
+    chapter = Chapter({"profile": "smoke"})
+    said = [chapter.say(findings.meter_comparison), chapter.table("meter_comparison")]
+    said.append(chapter.figure("00-meter-comparison"))
+    assert "what would be said here is left out, because no GPU here. See" in said[0].data
+    assert [each.data.endswith("for the same reason.") for each in said] == [False, True, True]
+
+
+def test_what_a_recorded_profile_lacks_is_left_out_and_the_rest_is_there(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENAI_DATA", str(output / "nothing"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nothing listens
+    record_all(output / "all")
+    records = output / "data/smoke/records"
+    records.mkdir(parents=True)
+    shutil.copy(output / "all" / "layers.jsonl", records)
+    data = StudyData.read(replace(SMOKE, recorded=True))
+    write_tables(data)
+    assert {file.stem for file in (records.parent / "tables").glob("*.csv")} == {"trials", "layer_cells", "layer_anova"}
+    with pytest.raises(Gap, match="tuning study is not recorded yet"):
+        _ = data.tuning
+    with pytest.raises(InputError, match="make reproduce") as caught:
+        _ = StudyData.read(SMOKE).tuning
+    assert not isinstance(caught.value, Gap)
 
 
 def test_a_window_too_short_for_the_counter_has_no_bias(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import platform
 import shutil
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from greenai_utils.notebooks import notebook_names
 from greenai_utils.pipeline import rebuild_figures
 from greenai_utils.settings import load_profile
 from greenai_utils.studies import STUDIES, Session
-from greenai_utils.verification import VerificationError, compare_figures, compare_tables, verify
+from greenai_utils.verification import VerificationError, check_records, compare_figures, compare_tables, verify
 
 
 @pytest.fixture(scope="module")
@@ -99,22 +100,25 @@ def test_elsewhere_figures_are_compared_as_images(tmp_path: Path, monkeypatch: p
     assert compared(tmp_path / "old.png", tmp_path / "other.png")
 
 
-def test_a_changed_record_is_caught_though_no_table_shows_what_changed(recorded: Path, tmp_path: Path) -> None:
-    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GREENAI_OUTPUT", str(tmp_path))
-        rebuild_figures("smoke")
-        file = paths.records_folder("smoke") / "layers.jsonl"
-        first, *rest = file.read_text().splitlines()
-        entry = json.loads(first)
-        entry["evaluation"]["cpu_s"] += 1e-3
-        entry["evaluation"]["net_j"] += 1.0
-        file.write_text("\n".join([json.dumps(entry), *rest, ""]))
-        with pytest.raises(VerificationError) as caught:
-            verify("smoke")
-    said = str(caught.value)
-    assert "records/layers.jsonl: changed" in said
-    assert f"evaluation of {entry['key']}: net_j follows from the domains" in said
+def test_a_changed_record_is_caught_though_no_table_shows_what_changed(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, own = load_profile("smoke"), recorded / "data" / "smoke"
+    copy = tmp_path / "data" / "smoke"
+    shutil.copytree(own, copy)
+    monkeypatch.setenv("GREENAI_OUTPUT", str(tmp_path))
+    assert check_records(profile) == []
+    file = copy / "records" / "layers.jsonl"
+    first, *rest = file.read_text().splitlines()
+    entry = json.loads(first)
+    entry["evaluation"]["net_j"] += 1.0
+    file.write_text("\n".join([json.dumps(entry), *rest, ""]))
+    (copy / "records" / "ladders.jsonl").unlink()
+    found = check_records(profile)
+    assert found[:2] == ["records/ladders.jsonl: missing", "records/layers.jsonl: changed"]
+    assert f"evaluation of {entry['key']}: net_j follows from the domains" in found[2]
+    changed = replace(profile, recorded=True, layers=replace(profile.layers, configurations=5))
+    assert "layers.configurations: 2 there, 5 here" in check_records(changed)[-1]
 
 
 # --- executed notebooks
