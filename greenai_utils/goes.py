@@ -143,6 +143,9 @@ def remarks(machine: Mapping[str, Any], profile: Profile) -> list[str]:
             said.append(f"go {number} ran on a commit with changes of its own ({_short(go['commit'])})")
         if go["ended"] is None:
             said.append(f"go {number}, begun {go['started']}, has no end: it was killed, or is under way")
+    for what, values in {"GPU driver": _drivers(goes), "power limit": _limits(goes)}.items():
+        if len(values) > 1:
+            said.append(f"the {what} changed between goes: {', '.join(values)}")
     profiles = list(dict.fromkeys(go["profile"]["sha256"] for go in goes))
     if len(profiles) > 1:
         said.append(f"the profile was extended between goes ({len(profiles)} versions)")
@@ -179,6 +182,16 @@ def not_recorded(profile: Profile) -> InputError:
         "no records: it has not been recorded yet",
         how_to_record(profile),
     )
+
+
+def _drivers(goes: Sequence[Go]) -> list[str]:
+    return list(dict.fromkeys(str(go.get("gpu_driver")) for go in goes))
+
+
+def _limits(goes: Sequence[Go]) -> list[str]:
+    """The power limits of the GPUs as goes found them, those that differ."""
+    found = [[gpu.get("power_limit_w") for gpu in go.get("gpus_before") or []] for go in goes]
+    return list(dict.fromkeys(" and ".join(f"{watts} W" for watts in limits) for limits in found))
 
 
 def _short(commit: Go | None) -> str:

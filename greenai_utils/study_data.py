@@ -71,7 +71,9 @@ class StudyData:
     @property
     def all_trials(self) -> pd.DataFrame:
         """Every recorded trial, flagged or not."""
-        return self.trials if self.flagged is None else pd.concat([self.trials, self.flagged], ignore_index=True)
+        if self.flagged is None or self.flagged.empty:
+            return self.trials
+        return pd.concat([self.trials, self.flagged], ignore_index=True)
 
     @property
     def source(self) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,25 +119,24 @@ class Workbench:
         Args:
             key: Of the trial or task that is measured.
         """
-        instruments = self.instruments
-        observation = Observation()
-        before = None if instruments.watch is None else instruments.watch.state()
-        if instruments.power is not None and int(key, 16) % TRACED == 0:
-            windows: list[Window] = []
-            instruments.meter.on_close = lambda *window: windows.append(window)
-            try:
-                with PowerSampler(instruments.power) as sampler:
-                    yield observation
-            finally:
-                instruments.meter.on_close = lambda *window: None
+        instruments, watch, windows = self.instruments, self.instruments.watch, list[Window]()
+        observation, sampler = Observation(), None
+        before = [] if watch is None else watch.state()
+        try:
+            with ExitStack() as polling:
+                if instruments.power is not None and int(key, 16) % TRACED == 0:
+                    instruments.meter.on_close = lambda *window: windows.append(window)
+                    sampler = polling.enter_context(PowerSampler(instruments.power))
+                yield observation
+        finally:
+            instruments.meter.on_close = lambda *window: None
+        if watch is not None:
+            after = watch.state()
+            observation.seen |= {"flags": flags_of(before, after), "gpus": {"before": before, "after": after}}
+        if sampler is not None:
             file = self.folder / "traces" / f"{key}.csv.gz"
             write_trace(file, sampler.trace, windows)
             observation.seen["trace"] = f"traces/{file.name}"
-        else:
-            yield observation
-        if instruments.watch is not None and before is not None:
-            after = instruments.watch.state()
-            observation.seen |= {"flags": flags_of(before, after), "gpus": {"before": before, "after": after}}
 
     def close(self, reason: str, quiet: bool = True) -> None:
         """End the go in `machine.json`, if one was begun.
@@ -186,6 +185,7 @@ class Workbench:
                 **describe_code(self.profile),
                 "torch": torch.__version__,
                 "cuda": torch.version.cuda,
+                "gpu_driver": description["gpu_driver"],
                 "device": self.device,
                 "source": meter.source,
                 "boundary": meter.boundary,

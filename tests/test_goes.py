@@ -44,7 +44,7 @@ def log(tmp_path: Path) -> Path:
 def add(file: Path, **changes: Any) -> None:
     code = {**describe_code(SMOKE), "commit": {"sha": "c" * 40, "dirty": False}, "code_sha256": "1" * 20}
     goes = GoLog(file)
-    goes.begin({**code, "torch": "2.11.0"})
+    goes.begin({**code, "torch": "2.11.0", "gpus_before": [{"power_limit_w": 700.0}]})
     goes.complete(**{"ended": "2026-01-01T00:10:00+00:00", "reason": "the time limit", **changes})
 
 
@@ -66,6 +66,8 @@ def test_a_go_is_appended_and_the_machine_stays(log: Path) -> None:
         ({"code_sha256": "2" * 20, "commit": {"sha": "d" * 40, "dirty": False}}, "commits cccccccccc, dddddddddd"),
         ({"commit": {"sha": "c" * 40, "dirty": True}}, "go 2 ran on a commit with changes of its own"),
         ({"ended": None}, "go 2, begun 20"),
+        ({"gpu_driver": "600.1"}, "the GPU driver changed between goes: None, 600.1"),
+        ({"gpus_before": [{"power_limit_w": 500.0}]}, "the power limit changed between goes: 700.0 W, 500.0 W"),
         ({"code_sha256": "2" * 20, "commit": None}, "commits cccccccccc, unknown"),
     ],
 )
