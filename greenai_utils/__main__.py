@@ -2,75 +2,76 @@
 
 import argparse
 import logging
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-from filelock import FileLock
-from tqdm import tqdm
-
-from greenai_utils import paths
-from greenai_utils.counters import CounterError
-from greenai_utils.doctor import doctor
-from greenai_utils.errors import InputError
-from greenai_utils.notebooks import NotebookError
-from greenai_utils.pipeline import rebuild_figures, rebuild_report, reproduce
-from greenai_utils.plans import (
-    ALONE,
-    ATTRIBUTION,
-    LADDERS,
-    LAYERS,
-    LEVER_STUDY,
-    METER,
-    MICROBENCHMARKS,
-    PREDICTION,
-    PROTOCOLS,
-    STUDIES,
-    TUNING,
-)
-from greenai_utils.records import CorruptRecordsError, check_writable
-from greenai_utils.reporting import ReportError
-from greenai_utils.runs import TrainingError
-from greenai_utils.settings import MeterSettings, load_profile
-from greenai_utils.verification import VerificationError, verify
+from greenai_utils.errors import ExpectedError
+from greenai_utils.plans import STUDIES
+from greenai_utils.settings import MeterSettings
 
 FAILED = 2
 STOPPED = 130
 
-EXPECTED = (
-    InputError,
-    CorruptRecordsError,
-    CounterError,
-    NotebookError,
-    ReportError,
-    TrainingError,
-    VerificationError,
-    OSError,
-)
-"""What says by itself what is wrong and what to do; anything else is a fault of this package, traceback and all."""
+Options = Mapping[str, Mapping[str, Any]]
+"""What argparse is told of each option, by its name."""
 
-NOTEBOOK_OF = {
-    METER: "00-energy-meter",
-    ALONE: "01-tuning-strategies (trained alone)",
-    TUNING: "01-tuning-strategies",
-    PROTOCOLS: "01-tuning-strategies (protocols)",
-    LAYERS: "02-layer-types",
-    ATTRIBUTION: "02-layer-types (attribution)",
-    MICROBENCHMARKS: "02-layer-types (micro-benchmarks)",
-    PREDICTION: "02-layer-types (prediction)",
-    LADDERS: "03-accuracy-vs-energy",
-    LEVER_STUDY: "05-greener-training",
+
+@dataclass(frozen=True)
+class Command:
+    """A word of the command line.
+
+    Attributes:
+        text: What it does.
+        module: Holds `function`. It is imported when the command runs, and not before: so that a machine that only
+            records needs none of what draws and reports, and nobody waits for libraries that a command does without.
+        function: Takes the options by their names and returns what to print.
+        options: Beside `--help`.
+    """
+
+    text: str
+    module: str
+    function: str
+    options: Options
+
+
+WATTS: Options = {"--watts-per-core": {"type": float, "default": MeterSettings.watts_per_core}}
+FILE = "a file of notebooks/profiles, without its ending"
+NAME: Mapping[str, Any] = {"dest": "name", "metavar": "NAME", "help": FILE}
+PROFILE: Options = {"--profile": {**NAME, "default": "quick"}}
+DOCTOR: Options = {**WATTS, "--profile": {**NAME, "help": "say also how the records of this profile were made"}}
+TRAIN: Options = {
+    **PROFILE,
+    "--parent": {"type": int, "help": "stop when the process of this number is no longer the parent"},
+    "studies": {"nargs": "*", "metavar": "STUDY", "help": f"of {', '.join(STUDIES)}; all without one"},
 }
-"""The notebook that each study is recorded for, to name it while it runs."""
+RECORD: Options = {
+    "--profile": {**NAME, "required": True},
+    "--out": {"required": True, "metavar": "FOLDER", "help": "for records, machine.json and traces; goes on from them"},
+    "--minutes": {"type": float, "metavar": "M", "help": "begin no trial that would not end within M minutes"},
+    "--extend": {"action": "store_true", "help": "go on from records of an earlier version of the profile"},
+}
+COMMANDS = {
+    "doctor": Command("say what this machine can measure", "doctor", "doctor", DOCTOR),
+    "reproduce": Command("train, execute, draw and report what is missing", "pipeline", "reproduce", PROFILE),
+    "figures": Command("rebuild tables and figures from the records", "pipeline", "rebuild_figures", PROFILE),
+    "report": Command("build the HTML report from executed notebooks", "pipeline", "rebuild_report", PROFILE),
+    "verify": Command("rebuild tables and figures elsewhere and compare", "verification", "verify", PROFILE),
+    "train": Command("train what studies lack, and record it", "recording", "train", TRAIN),
+    "record": Command("record a profile without notebooks or network", "recording", "record", RECORD),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, print what it came to, and return its exit status."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    options = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    command = COMMANDS[options.pop("command")]
     try:
-        print(options.run(options))
-    except EXPECTED as error:
+        print(getattr(import_module(f"greenai_utils.{command.module}"), command.function)(**options))
+    except (ExpectedError, OSError) as error:
         if not getattr(error, "explained", False):
             print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -82,53 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m greenai_utils", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, text: str, run: Callable[[argparse.Namespace], str]) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        return command
-
-    def add_for_profile(name: str, text: str, run: Callable[[argparse.Namespace], str]) -> argparse.ArgumentParser:
-        command = add(name, text, run)
-        command.add_argument("--profile", default="quick", help="a file of notebooks/profiles, without its ending")
-        return command
-
-    look = add("doctor", "say what this machine can measure", lambda options: doctor(options.watts_per_core))
-    look.add_argument("--watts-per-core", type=float, default=MeterSettings.watts_per_core)
-    add_for_profile("reproduce", "train, execute, draw and report what is missing", lambda o: reproduce(o.profile))
-    add_for_profile("figures", "rebuild tables and figures from the records", lambda o: rebuild_figures(o.profile))
-    add_for_profile("report", "build the HTML report from executed notebooks", lambda o: rebuild_report(o.profile))
-    add_for_profile("verify", "rebuild tables and figures elsewhere and compare", lambda o: verify(o.profile))
-    training = add_for_profile("train", "train what studies lack, and record it", _train)
-    training.add_argument("--parent", type=int, help="stop when the process of this number is no longer the parent")
-    training.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; all without one")
+    words = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        word = words.add_parser(name, help=command.text, description=command.text)
+        for option, told in command.options.items():
+            word.add_argument(option, **told)
     return parser
-
-
-def _train(options: argparse.Namespace) -> str:
-    # Imported here because torch takes seconds to load, and no other command needs it.
-    from greenai_utils.studies import Session  # noqa: PLC0415
-
-    profile = load_profile(options.profile)
-    folder = paths.records_folder(profile.name)
-    check_writable(folder)
-    bars: dict[str, tqdm] = {}
-
-    def progress(study: str, done: int, total: int) -> None:
-        if options.parent and os.getppid() != options.parent:
-            raise KeyboardInterrupt  # whoever started this process was killed, and may be started again any moment
-        if study not in bars:
-            interval_s = 0.5 if sys.stderr.isatty() else 10  # a log file needs fewer lines than a person
-            bars[study] = tqdm(desc=NOTEBOOK_OF[study], total=total, initial=done, unit="trial", mininterval=interval_s)
-        bars[study].update(done - bars[study].n)
-        if done == total:
-            bars[study].close()
-
-    with FileLock(folder / ".training"):  # another process that is just stopping finishes its trial first
-        session = Session(profile, progress)
-        tallies = [session.run(study) for study in options.studies or STUDIES]
-    return f"{sum(tally.trained for tally in tallies)} trained, {sum(tally.found for tally in tallies)} found recorded"
 
 
 if __name__ == "__main__":

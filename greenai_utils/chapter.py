@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Image, Markdown
 
+from greenai_utils.errors import Gap
 from greenai_utils.figures import build_figures, figure_files
 from greenai_utils.parameters import require_parameters
 from greenai_utils.published import Unavailable
@@ -33,6 +34,7 @@ class Chapter:
         self.profile: Profile = load_profile(namespace["profile"])
         self._data: StudyData | None = None
         self._gap_explained = False
+        self._last_gap = ""
 
     def record(self, *studies: str) -> Markdown:
         """Train what studies lack; a study that is recorded takes no time and no energy."""
@@ -61,17 +63,17 @@ class Chapter:
         return self._data
 
     def table(self, name: str) -> pd.DataFrame | Markdown:
-        """Compute a table, write it as CSV, and return it; say the gap where the authors' data are missing."""
+        """Compute a table, write it as CSV, and return it; say the gap where what it rests on is missing."""
         try:
             return build_table(self.data, name)
-        except Unavailable as gap:
+        except Gap as gap:
             return self._stated(gap, f"table `{name}`")
 
     def figure(self, name: str) -> Image | Markdown:
         """Draw a figure, write it as PNG and SVG, and show the PNG; a gap, said in words, like `table`."""
         try:
             build_figures(self.data, [name])
-        except Unavailable as gap:
+        except Gap as gap:
             return self._stated(gap, f"figure `{name}`")
         png, _ = figure_files(self.profile.name, name)
         return Image(filename=str(png), width=900)
@@ -80,11 +82,17 @@ class Chapter:
         """Sentences whose every number is computed from the records; a gap, said in words, like `table`."""
         try:
             return Markdown(sentences(self.data))
-        except Unavailable as gap:
-            return self._stated(gap, "what follows from them")
+        except Gap as gap:
+            return self._stated(gap, "what would be said here")
 
-    def _stated(self, gap: Unavailable, what: str) -> Markdown:
-        """A gap in the place of what would stand here; what to do about it is said once a chapter."""
+    def _stated(self, gap: Gap, what: str) -> Markdown:
+        """A gap in the place of what would stand here; what to do about missing files is said once a chapter."""
+        if not isinstance(gap, Unavailable):
+            again, self._last_gap = str(gap) == self._last_gap, str(gap)
+            if again:
+                return Markdown(f"> **Gap**: {what} is left out, for the same reason.")
+            remedy = gap.remedy[:1].upper() + gap.remedy[1:]
+            return Markdown(f"> **Gap**: {what} is left out, because {gap.got}. {remedy}.")
         remedy, self._gap_explained = "" if self._gap_explained else f" {gap}", True
         return Markdown(f"> **Gap: the authors' data are missing**, and with them {what}.{remedy}")
 

@@ -8,6 +8,7 @@ import pandas as pd
 from greenai_utils import paths
 from greenai_utils.claim_evidence import Evidence, judge, published_evidence, record_evidence
 from greenai_utils.claims import CLAIMS, DEFECTS, conclude
+from greenai_utils.errors import Gap
 from greenai_utils.front_tables import trained_alone
 from greenai_utils.published_data import BOUNDARY, SOURCE
 from greenai_utils.settings import load_profile, profile_names
@@ -60,7 +61,11 @@ def _evidence(data: StudyData) -> Iterator[tuple[Evidence, str, str, str]]:
     yield record_evidence(_tables(data)), "records", data.source, data.boundary
     for name in recorded_profiles(data.profile.name):
         shipped = StudyData.read(load_profile(name), SHIPPED / name / "records")
-        yield record_evidence(_tables(shipped), "recorded"), f"recorded {name}", shipped.source, shipped.boundary
+        try:
+            evidence = record_evidence(_tables(shipped), "recorded")
+        except Gap:  # a study of it is still to be recorded
+            evidence = Evidence.nothing("recorded")
+        yield evidence, f"recorded {name}", shipped.source, shipped.boundary
 
 
 def _of_authors(data: StudyData) -> Evidence:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Protocol
 
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
 
 DOMAINS = ("gpu", "cpu", "dram", "soc")
 """What is counted apart, in the order in which a boundary names it."""
@@ -29,7 +29,7 @@ MINIMUM_PERIODS = 10
 few repetitions average out, for the price of one second of NVML's counter."""
 
 
-class CounterError(RuntimeError):
+class CounterError(ExpectedError, RuntimeError):
     """A counter showed what a counter of energy cannot show; the window has no reading.
 
     Args:

@@ -1,12 +1,15 @@
 """What this machine can measure, what it cannot and why, and what to do about it, in plain words."""
 
+import json
 import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from greenai_utils import paths
 from greenai_utils.counters import MINIMUM_PERIODS, CpuTimeEstimate, boundary_of
+from greenai_utils.goes import describe_go, how_to_record, remarks
 from greenai_utils.machine import machine_description
-from greenai_utils.settings import MeterSettings
+from greenai_utils.settings import MeterSettings, load_profile
 from greenai_utils.zeus_counters import Device, Probe, probe
 
 WIDTH = 100
@@ -73,18 +76,20 @@ def findings(watts_per_core: float = MeterSettings.watts_per_core, found: Probe 
     return told
 
 
-def doctor(watts_per_core: float = MeterSettings.watts_per_core) -> str:
+def doctor(watts_per_core: float = MeterSettings.watts_per_core, name: str | None = None) -> str:
     """Say what this machine can measure, what it cannot and why, and what to do about it.
 
     Args:
         watts_per_core: For the estimate.
+        name: A profile's, to say also how its records were made.
 
     Returns:
         Lines for a terminal.
 
     Raises:
-        InputError: The watts are no positive number.
+        InputError: The watts are no positive number, or there is no such profile.
     """
+    recorded = [] if name is None else ["", f"How the records of profile {name} were made", *_recorded(name)]
     found = probe()
     lines = ["This machine", *_indented(_machine(machine_description()), "  "), "", "What can be counted here"]
     for finding in findings(watts_per_core, found):
@@ -94,8 +99,22 @@ def doctor(watts_per_core: float = MeterSettings.watts_per_core) -> str:
         if finding.remedy:
             lines += _indented(f"What to do: {finding.remedy}", " " * len(head))
     return "\n".join(
-        [*lines, "", "What is used unless a profile names another meter", *_indented(_choice(found), "  ")]
+        [*lines, "", "What is used unless a profile names another meter", *_indented(_choice(found), "  "), *recorded]
     )
+
+
+def _recorded(name: str) -> list[str]:
+    profile = load_profile(name)
+    file = paths.machine_file(name)
+    if not file.exists():
+        return _indented(f"there are none: {how_to_record(profile)}" if profile.recorded else "there are none", "  ")
+    machine = json.loads(file.read_text())
+    lines = _indented(f"on {machine['cpu']}, GPUs: {', '.join(machine['gpus']) or 'none'}; {machine['source']}", "  ")
+    for number, go in enumerate(machine.get("goes", []), start=1):
+        lines += _indented(describe_go(number, go), "  ")
+    for remark in remarks(machine, profile):
+        lines += _indented(remark, "  - ")
+    return lines
 
 
 def _counting(device: Device) -> str:

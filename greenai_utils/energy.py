@@ -189,6 +189,9 @@ class EnergyMeter:
         synchronise: Waits until the devices are idle; called before a window opens and before it closes.
         clock: Tells the time in seconds; a replayed counter needs the clock it is replayed by.
         sleep: Waits for so many seconds of that clock.
+
+    Attributes:
+        on_close: Told the name, beginning and end (on `clock`) of every window that closes with a reading.
     """
 
     def __init__(
@@ -206,6 +209,7 @@ class EnergyMeter:
         self._clock = clock
         self._sleep = sleep
         self._numbers = itertools.count()
+        self.on_close: Callable[[str, float, float], None] = lambda name, begun_s, ended_s: None
 
     @property
     def source(self) -> str:
@@ -240,7 +244,8 @@ class EnergyMeter:
             cpu_s, begun = cpu_seconds(), self._clock()
             yield window
             self._synchronise()
-            duration_s = self._clock() - begun
+            ended = self._clock()
+            duration_s = ended - begun
             cpu_s = cpu_seconds() - cpu_s
         except BaseException:
             self.counter.cancel(key)
@@ -258,6 +263,7 @@ class EnergyMeter:
                 cpu_s=cpu_s,
             )
         )
+        self.on_close(name, begun, ended)
 
     def measure(
         self, run: Callable[[], Result], minimum_s: float | None = None, name: str = "measure"

@@ -1,7 +1,11 @@
-"""The error for everything a user can get wrong."""
+"""The errors that say by themselves what is wrong and what to do."""
 
 
-class InputError(ValueError):
+class ExpectedError(Exception):
+    """What the command line reports in its own words; anything else is a fault of this package, traceback and all."""
+
+
+class InputError(ExpectedError, ValueError):
     """What came breaks a rule that the user can keep.
 
     The message has three parts, so that nobody needs the source to go on: the rule, what came, what to do.
@@ -20,3 +24,7 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         return type(self), (self.rule, self.got, self.remedy)
+
+
+class Gap(InputError):
+    """Something that this machine, or the one that recorded, did not have: what rests on it is left out and said."""

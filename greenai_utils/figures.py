@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from greenai_utils import figures_published, paths, published_data
 from greenai_utils.claim_tables import verdicts_table
 from greenai_utils.drawing import PALETTE, WIDTH
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
 from greenai_utils.figures_claims import claims_figure, defects_figure
 from greenai_utils.figures_costs import (
     attribution_by_layer_figure,
@@ -33,6 +33,7 @@ from greenai_utils.figures_front import (
 )
 from greenai_utils.figures_layers import effect_size_figure, interaction_figure, naive_and_robust_figure
 from greenai_utils.figures_levers import break_even_figure, compendium_figure, levers_figure, waterfall_figure
+from greenai_utils.figures_meter import comparison_figure, comparison_note
 from greenai_utils.figures_tuning import (
     best_so_far_figure,
     costs_figure,
@@ -95,6 +96,8 @@ def figure_note(data: StudyData, name: str) -> str:
     """The line under a figure: where its joules come from."""
     if name in PUBLISHED_FIGURES:
         return PUBLISHED_NOTE
+    if name in METER_FIGURES:
+        return comparison_note(data)
     if name in CLAIM_FIGURES:
         shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
         others = [
@@ -170,6 +173,9 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
 }
 """Every figure that a profile's records give, by the name of its files, numbered like the notebook that shows it."""
 
+METER_FIGURES: dict[str, Callable[[StudyData], Figure]] = {"00-meter-comparison": comparison_figure}
+"""The meter tested against itself, for which GPUs must tell their power."""
+
 PUBLISHED_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "04-energy-to-target": figures_published.energy_to_target_figure,
     "04-effect-sizes": figures_published.effect_size_figure,
@@ -190,10 +196,10 @@ def draw(data: StudyData, name: str) -> Figure:
     """A figure with the line that says where its joules come from, to be drawn and saved in the style of all figures.
 
     Raises:
-        Unavailable: It is of the authors' data, and they cannot be had.
+        Gap: It rests on something that cannot be had: the authors' data, or what the machine that recorded lacked.
         InputError: The records do not suffice for it.
     """
-    figure = (FIGURES | PUBLISHED_FIGURES)[name](data)
+    figure = (FIGURES | METER_FIGURES | PUBLISHED_FIGURES)[name](data)
     figure.text(0.005, -0.005, figure_note(data, name), fontsize=6.5, color="0.35", va="top")
     return figure
 
@@ -203,20 +209,25 @@ def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
 
     Args:
         data: The profile's records.
-        names: Which figures; None draws all, those of the authors' data where they can be had.
+        names: Which figures; None draws all but those that rest on what cannot be had.
 
     Raises:
-        Unavailable: A figure named is of the authors' data, and they cannot be had.
+        Gap: A figure named rests on something that cannot be had.
         InputError: There is no such figure, or the records do not suffice for it.
     """
-    known = FIGURES | PUBLISHED_FIGURES
-    wanted = list((FIGURES if data.gap else known) if names is None else names)
+    known = FIGURES | METER_FIGURES | PUBLISHED_FIGURES
+    wanted = list(known if names is None else names)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise InputError(f"a figure is one of {', '.join(known)}", ", ".join(unknown), "name one of these")
     for name in wanted:
         with style():
-            figure = draw(data, name)
+            try:
+                figure = draw(data, name)
+            except Gap:
+                if names is None:
+                    continue
+                raise
             for file in figure_files(data.profile.name, name):
                 kind = file.suffix[1:]
                 content = BytesIO()

@@ -1,5 +1,6 @@
 """Sentences of the notebooks: prose whose every number is computed from the records."""
 
+from greenai_utils import meter_tables
 from greenai_utils.tables import (
     StudyData,
     meter_repeatability,
@@ -35,4 +36,40 @@ def repeatability(data: StudyData) -> str:
         f"{energy['cv_pct']:.1f} %; their durations varied by {seconds['cv_pct']:.1f} %. The resolution of the counter "
         f"accounts for {100 * share:.2g} % of a training's energy. A difference between two single trainings that is "
         f"smaller than about {smallest:.0f} % therefore says nothing: that is why every comparison here repeats them."
+    )
+
+
+def meter_comparison(data: StudyData) -> str:
+    """How far energy by sampled power lies from the counter's."""
+    table = meter_tables.meter_comparison(data)
+    lines = []
+    for method in (meter_tables.POLLED, meter_tables.AUTHORS):
+        rows = table[table["method"] == method]
+        by_load = rows.groupby("load")["bias_pct"].agg(["mean", "min", "max"])
+        told = [
+            f"{row.mean:+.1f} % ({row.min:+.1f} to {row.max:+.1f}) over `{load}`"
+            for load, row in zip(by_load.index, by_load.itertuples(name="Bias"), strict=True)
+        ]
+        lines.append(f"- **{method}**, {rows['samples'].mean():.0f} samples a window: " + ", ".join(told) + ".")
+    windows = table.drop_duplicates(["load", "repetition"])
+    return "\n".join(
+        [
+            f"Against the counter, over {len(windows)} windows of {windows['seconds'].mean():.0f} s, energy came out "
+            "different by (mean, least to most):",
+            "",
+            *lines,
+        ]
+    )
+
+
+def flagged(data: StudyData) -> str:
+    """How many trials something spoiled."""
+    rest = f"{len(data.trials)} trials remain."
+    table = meter_tables.flagged_trials(data)
+    if table.empty and not data.flagged_tasks:
+        return f"No trial is flagged as spoiled by another process on the GPU or by throttling: all {rest}"
+    kinds = ", ".join(f"{row.trials} `{row.flag}`" for row in table.itertuples())
+    return (
+        f"Flagged as spoiled, and left out of every table but `trials` and of every figure: {kinds or 'no trial'}, and "
+        f"{data.flagged_tasks} measurements that are no trainings; {rest}"
     )

@@ -18,17 +18,17 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.executed import METADATA
 from greenai_utils.files import write_text
 
-METADATA = "greenai"  # this package's key in an executed notebook's metadata
 PACKAGE = Path(__file__).resolve().parent
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 KERNEL_FILE = re.compile(r"\S*ipykernel_\d+/\d+\.py")
 SOURCE_LINE = re.compile(rf"{re.escape(str(PACKAGE))}/(\S+?\.py):(\d+)")
 
 
-class NotebookError(RuntimeError):
+class NotebookError(ExpectedError, RuntimeError):
     """A notebook's cell failed; the message names both and keeps the cell's own message."""
 
 

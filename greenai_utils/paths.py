@@ -27,24 +27,24 @@ def profile_file(profile: str) -> Path:
     return PROFILES / f"{profile}.yaml"
 
 
+def profile_folder(profile: str) -> Path:
+    """Everything that is recorded and computed of a profile."""
+    return output_root() / "data" / profile
+
+
 def records_folder(profile: str) -> Path:
     """The JSON Lines files of a profile's trials."""
-    return output_root() / "data" / profile / "records"
-
-
-def checkpoints_folder(profile: str, study: str) -> Path:
-    """The paused trainings of a study under way; empty or missing once it is recorded."""
-    return output_root() / "data" / profile / f"checkpoints-{study}"
+    return profile_folder(profile) / "records"
 
 
 def tables_folder(profile: str) -> Path:
     """The CSV tables computed from a profile's records."""
-    return output_root() / "data" / profile / "tables"
+    return profile_folder(profile) / "tables"
 
 
 def machine_file(profile: str) -> Path:
     """The description of the machine that recorded a profile."""
-    return output_root() / "data" / profile / "machine.json"
+    return profile_folder(profile) / "machine.json"
 
 
 def figures_folder(profile: str) -> Path:

@@ -4,13 +4,15 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
 from greenai_utils import paths
 from greenai_utils.claim_tables import SHIPPED, recorded_profiles
-from greenai_utils.errors import InputError
-from greenai_utils.figures import FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
+from greenai_utils.errors import Gap, InputError
+from greenai_utils.figures import FIGURES, METER_FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
+from greenai_utils.goes import not_recorded
 from greenai_utils.notebooks import execute, notebook_names
 from greenai_utils.published import Unavailable, fetch_all, local_files
 from greenai_utils.records import Record, Store, check_writable
@@ -18,7 +20,7 @@ from greenai_utils.reporting import build
 from greenai_utils.runs import record_missing
 from greenai_utils.settings import Profile, load_profile
 from greenai_utils.study_data import StudyData
-from greenai_utils.tables import PUBLISHED_TABLES, TABLES, build_table, write_tables
+from greenai_utils.tables import METER_TABLES, PUBLISHED_TABLES, TABLES, build_table, write_tables
 
 JOULES_PER_KWH = 3.6e6
 ON_PUBLISHED_DATA = ("04-published-data", "05-greener-training", "06-claims")
@@ -35,6 +37,8 @@ def reproduce(name: str) -> str:
     """
     started = time.monotonic()
     profile = load_profile(name)
+    if profile.recorded and not len(Store(paths.records_folder(name))):
+        raise not_recorded(profile)
     folder = paths.records_folder(name).parent
     check_writable(folder)
     try:
@@ -98,15 +102,18 @@ def execute_notebooks(profile: Profile) -> str:
 def _restore_deleted(profile: Profile) -> None:
     """Make again what notebooks that were not executed had once made, and somebody has deleted since."""
     here = all(file.exists() for file in local_files())
-    tables = [*TABLES, *(PUBLISHED_TABLES if here else ())]
-    figures = [*FIGURES, *(PUBLISHED_FIGURES if here else ())]
+    tables = [*TABLES, *METER_TABLES, *(PUBLISHED_TABLES if here else ())]
+    figures = [*FIGURES, *METER_FIGURES, *(PUBLISHED_FIGURES if here else ())]
     lost_tables = [name for name in tables if not (paths.tables_folder(profile.name) / f"{name}.csv").exists()]
     lost_figures = [name for name in figures if not all(file.exists() for file in figure_files(profile.name, name))]
     if lost_tables or lost_figures:
         data = StudyData.read(profile)
         for name in lost_tables:
-            build_table(data, name)
-        build_figures(data, lost_figures)
+            with suppress(Gap):
+                build_table(data, name)
+        for name in lost_figures:
+            with suppress(Gap):
+                build_figures(data, [name])
 
 
 def rebuild_figures(name: str) -> str:

@@ -31,8 +31,10 @@ from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
 
 METER, ALONE, TUNING, PROTOCOLS, LADDERS, LEVER_STUDY = "meter", "alone", "tuning", "protocols", "ladders", "levers"
+METER_COMPARISON = "meter_comparison"
 STUDIES = (
     METER,
+    METER_COMPARISON,
     ALONE,
     TUNING,
     PROTOCOLS,
@@ -54,6 +56,19 @@ def plan_meter(profile: Profile) -> list[Step]:
     return [
         Step(make_trial(settings.task, {"learning_rate": 1e-3}, seed=profile.seed, repetition=repetition), {})
         for repetition in range(settings.repetitions)
+    ]
+
+
+LOADS = ("idle", "steady", "pulsed")
+"""What a window of the meter comparison holds: nothing, trainings back to back, or trainings with pauses between."""
+
+
+def plan_meter_comparison(profile: Profile) -> list[Task]:
+    """Every load in turn, each as often as the profile says."""
+    settings = profile.meter_comparison
+    return [
+        Task(METER_COMPARISON, {"load": load, "window_s": settings.window_s, "repetition": repetition})
+        for repetition, load in product(range(settings.repetitions), LOADS)
     ]
 
 
@@ -271,6 +286,7 @@ PLANS: Mapping[str, Callable[[Profile], list[Step]]] = {
 """The plans of the studies whose trials are known beforehand; those of a search follow from what it is told."""
 
 TASKS: Mapping[str, Callable[[Profile], list[Task]]] = {
+    METER_COMPARISON: plan_meter_comparison,
     ATTRIBUTION: plan_attribution,
     MICROBENCHMARKS: plan_microbenchmarks,
     PREDICTION: plan_prediction,

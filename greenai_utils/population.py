@@ -154,7 +154,7 @@ def _train_group(
             network.load_state_dict(state)
         return fit_stacked(networks, trials, split, engine, dataset.validation, starts, keep)
 
-    (*_, fits), reading, repeats = meter.measure(once)
+    (*_, fits), reading, repeats = meter.measure(once, name="training")
     finished = [index for index, fit in enumerate(fits) if not fit.diverged]
     eval_mode = trials[0].protocol.evaluate_in_eval_mode
 

@@ -26,7 +26,7 @@ import pandas as pd
 import pooch
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
 
 COMMIT = "92ce0cb"
 SOURCE = f"https://github.com/yarally/preliminary-green-ai/raw/{COMMIT}/src/"
@@ -78,7 +78,7 @@ CONNECT_S, READ_S = 3.05, 30.0
 """A machine without a network is to say so within seconds; a slow one may take its time once it is connected."""
 
 
-class Unavailable(InputError):
+class Unavailable(Gap):
     """The published data are neither here nor can be fetched: what rests on them is a gap to state, not a failure."""
 
 

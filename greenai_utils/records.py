@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.tasks import Task
 from greenai_utils.trials import Trial, canonical
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-class CorruptRecordsError(ValueError):
+class CorruptRecordsError(ExpectedError, ValueError):
     """A line of a records file is not what this package writes."""
 
     def __init__(self, file: Path, line: int, reason: str) -> None:

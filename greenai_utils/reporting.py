@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
 
 SOURCES = paths.ROOT / "report"
 DATA = paths.ROOT / "data"
@@ -16,7 +16,7 @@ STAMP = ".inputs"
 BUILDERS = ("sphinx", "myst-nb", "sphinx-book-theme", "sphinx-mathjax-offline")
 
 
-class ReportError(RuntimeError):
+class ReportError(ExpectedError, RuntimeError):
     """Sphinx found a fault in the pages; the message holds what it said."""
 
 

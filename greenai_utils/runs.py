@@ -7,14 +7,15 @@ import sys
 from collections.abc import Sequence
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.goes import not_recorded
 from greenai_utils.plans import PLANS, STUDIES, TASKS, TUNING, plan_searches
 from greenai_utils.records import Store
 from greenai_utils.search_records import check_recorded_spaces, count_search, recorded_searches
 from greenai_utils.settings import Profile
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ExpectedError, RuntimeError):
     """The process that trains has failed, and has itself said why unless it was killed."""
 
     def __init__(self, profile: str, status: int) -> None:
@@ -53,7 +54,10 @@ def record_missing(profile: Profile, studies: Sequence[str] = STUDIES) -> str:
     The process is a new one so that its threads sleep while they wait, which must be set before torch loads, and so
     that a reader who has all records never loads torch at all. Its progress appears on standard error.
 
+    A profile that is recorded on one machine is only read: what its records lack is left out and said.
+
     Raises:
+        InputError: Such a profile has no records yet.
         TrainingError: The process failed; it has said why on standard error.
         KeyboardInterrupt: Stopped by hand; what was finished is recorded.
     """
@@ -62,6 +66,12 @@ def record_missing(profile: Profile, studies: Sequence[str] = STUDIES) -> str:
     missing = sum(count for count, _ in counts.values())
     needed = sum(total for _, total in counts.values())
     recorded = len(store)
+    if profile.recorded:
+        if not recorded:
+            raise not_recorded(profile)
+        return (
+            f"{needed - missing} of {needed} trainings found recorded; the profile is recorded elsewhere and only read"
+        )
     if missing:
         command = [sys.executable, "-m", "greenai_utils", "train", "--profile", profile.name]
         command += ["--parent", str(os.getpid()), *studies]

@@ -1,5 +1,6 @@
 """A profile: the size of the studies and how they are measured, read from YAML and validated."""
 
+import hashlib
 import types
 import typing
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from greenai_utils.budgets import Budget
 from greenai_utils.errors import InputError
 from greenai_utils.networks import KINDS, Kind
 from greenai_utils.spaces import SPACES, Space, get_space
-from greenai_utils.trials import protocol
+from greenai_utils.trials import canonical, protocol
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,20 @@ class OtherSearches:
     def __post_init__(self) -> None:
         _require(self, "strategies", lambda value: len(set(value)) == len(value) > 0, "one or more different names")
         _require(self, "seeds", lambda value: value is None or value >= 1, "empty or at least 1")
+
+
+@dataclass(frozen=True)
+class MeterComparisonSettings:
+    """The meter tested against itself: the same windows by a counter, by polled power and by the authors' way."""
+
+    window_s: float = 10.0
+    """A hundred samples of the authors' way, so that its mean is as good as it was for them."""
+    repetitions: int = 3
+    """Of every load."""
+
+    def __post_init__(self) -> None:
+        _require(self, "window_s", lambda value: 0 < value < float("inf"), "a positive number of seconds")
+        _require(self, "repetitions", lambda value: value >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -359,7 +374,8 @@ class Profile:
     Attributes:
         name: The file's name without its ending; names folders under `data`, `figures` and `report`.
         description: For whom and how long.
-        recorded: Whether the records ship with the repository; they are then read and never added to here.
+        recorded: Whether its records come from one machine and ship with the repository: they are read everywhere, and
+            added to by `record` alone.
         threads: CPU threads of a training.
         spaces: Search spaces of the reader's own, beside those of `spaces.SPACES`; in YAML each by its name.
     """
@@ -376,6 +392,7 @@ class Profile:
     microbenchmarks: MicrobenchmarkSettings = field(default_factory=MicrobenchmarkSettings)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
     meter: MeterSettings = field(default_factory=MeterSettings)
+    meter_comparison: MeterComparisonSettings = field(default_factory=MeterComparisonSettings)
     carbon: CarbonSettings = field(default_factory=CarbonSettings)
     recorded: bool = False
     threads: int = 1
@@ -438,6 +455,49 @@ def read_profile(file: Path) -> Profile:
     if not isinstance(content, Mapping):
         raise InputError(f"{file.name} holds settings by name", type(content).__name__, "start from quick.yaml")
     return _build(Profile, {"name": file.stem, **content}, file.name)
+
+
+NOT_MEASURED = ("description", "recorded", "carbon")
+"""Settings of a profile that change no record."""
+
+
+def stated_settings(profile: Profile) -> dict[str, Any]:
+    """The settings that decide what is recorded and how, as a profile states them: those that are not the default.
+
+    So a setting that a later version of the package adds changes nothing for profiles that do not use it.
+    """
+    settings = _stated(profile)
+    return {name: value for name, value in settings.items() if name not in NOT_MEASURED}
+
+
+def settings_sha256(profile: Profile) -> str:
+    """The first 20 hexadecimal digits of the SHA-256 of `stated_settings`."""
+    return hashlib.sha256(canonical(stated_settings(profile)).encode()).hexdigest()[:20]
+
+
+def differing_settings(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> list[str]:
+    """What differs between two results of `stated_settings`, setting by setting, in words."""
+    found: list[str] = []
+    for name in sorted({*there, *here}):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differing_settings(old, new, f"{within}{name}.")
+        elif old != new:
+            shown = ["the default" if value is None else repr(value) for value in (old, new)]
+            found.append(f"{within}{name}: {shown[0]} there, {shown[1]} here")
+    return found
+
+
+def _stated(settings: Any) -> dict[str, Any]:
+    """The fields of a settings dataclass that differ from their defaults, nested ones likewise, ready for JSON."""
+    stated: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        if value != default:
+            plain = list(value) if isinstance(value, tuple) else value
+            stated[item.name] = _stated(value) if is_dataclass(value) else plain
+    return stated
 
 
 def _require(settings: Any, name: str, holds: typing.Callable[[Any], bool], rule: str) -> None:

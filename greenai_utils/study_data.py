@@ -9,7 +9,8 @@ from typing import Self
 import pandas as pd
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
+from greenai_utils.goes import how_to_record, not_recorded
 from greenai_utils.plans import (
     TASKS,
     Step,
@@ -36,11 +37,15 @@ class StudyData:
         profile: The settings.
         trials: One row a recorded trial; see `trials_table`.
         tasks: The records of the studies that measure something other than trainings.
+        flagged: Trials that something spoiled (`flags`), which no analysis sees; None for none.
+        flagged_tasks: How many tasks were left out likewise.
     """
 
     profile: Profile
     trials: pd.DataFrame
     tasks: Sequence[Record] = ()
+    flagged: pd.DataFrame | None = None
+    flagged_tasks: int = 0
 
     @classmethod
     def read(cls, profile: Profile, folder: Path | None = None) -> Self:
@@ -55,12 +60,29 @@ class StudyData:
         """
         store = Store(folder or paths.records_folder(profile.name))
         if not len(store):
+            if profile.recorded:
+                raise not_recorded(profile)
             raise InputError(
                 f"profile {profile.name} has records", "none", f"run `make reproduce PROFILE={profile.name}` first"
             )
         trials, tasks = trials_table(store), [record for record in store if "task" in record]
         _require_one("machine", {*trials["machine"], *(record["machine"] for record in tasks)})
-        return cls(profile, trials, tasks)
+        spoiled = trials["flags"] != ""
+        clean = [record for record in tasks if not record.get("flags")]
+        if spoiled.all():
+            raise InputError(
+                "a profile has trials that nothing spoiled",
+                f"all {len(trials)} flagged as {', '.join(sorted(set(trials['flags'])))}",
+                "keep the GPU to this process and cool, and record into another folder",
+            )
+        return cls(profile, trials[~spoiled].reset_index(drop=True), clean, trials[spoiled], len(tasks) - len(clean))
+
+    @property
+    def all_trials(self) -> pd.DataFrame:
+        """Every recorded trial, flagged or not."""
+        if self.flagged is None or self.flagged.empty:
+            return self.trials
+        return pd.concat([self.trials, self.flagged], ignore_index=True)
 
     @property
     def source(self) -> str:
@@ -117,7 +139,9 @@ class StudyData:
         See `tuning_tables.search_progress` for the columns that are added.
         """
         searches = [search.identity for search in plan_searches(self.profile)]
-        frame = self.trials[self.trials["search"].isin(searches)]
+        spoiled = set() if self.flagged is None else set(self.flagged["search"].dropna())
+        # A search without one of its trials has spent what nobody knows.
+        frame = self.trials[self.trials["search"].isin(set(searches) - spoiled)]
         if frame.empty:
             raise self._lacking("the tuning")
         return search_progress(frame)
@@ -167,10 +191,10 @@ class StudyData:
         return frame.loc[recorded].reset_index(drop=True)
 
     def _lacking(self, study: str) -> InputError:
-        name = self.profile.name
-        return InputError(
-            f"profile {name} has records of {study} study", "none", f"run `make reproduce PROFILE={name}`"
-        )
+        name, rule = self.profile.name, f"profile {self.profile.name} has records of {study} study"
+        if self.profile.recorded:
+            return Gap(rule, f"{study} study is not recorded yet", how_to_record(self.profile))
+        return InputError(rule, "none", f"run `make reproduce PROFILE={name}`")
 
 
 WHOLE_NUMBERS = ["side", "max_steps", "configuration", "search_seed", "search_trial", "members"]
@@ -265,6 +289,7 @@ def _trial_row(record: Record) -> dict[str, object]:
         "tuner_source": tuner.get("source"),
         "source": training["source"],
         "boundary": training["boundary"],
+        "flags": " ".join(record.get("flags", [])),
         "machine": record["machine"],
         "device": record["device"],
         "threads": record["threads"],

@@ -1,6 +1,7 @@
 """Records to tables: tidy frames, and the CSV files that figures and other people's tools read."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pandas as pd
@@ -16,7 +17,7 @@ from greenai_utils.cost_tables import (
     layer_cost_drivers,
     layer_microbenchmarks,
 )
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
 from greenai_utils.files import write_text
 from greenai_utils.front_tables import (
     attainment_table,
@@ -29,6 +30,7 @@ from greenai_utils.front_tables import (
 from greenai_utils.ladder_tables import ladder_returns, ladder_rungs
 from greenai_utils.layer_tables import layer_anova, layer_cells, layer_differences, layer_kruskal, layer_posthoc
 from greenai_utils.lever_tables import break_even_table, compendium_cost, levers_table, waterfall_table
+from greenai_utils.meter_tables import meter_comparison
 from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.statistics import group_means
 from greenai_utils.study_data import StudyData
@@ -63,7 +65,7 @@ COST_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {"compendium_cost"
 """What everything took; without the authors' data it lacks their rows."""
 
 TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
-    "trials": lambda data: data.trials,
+    "trials": lambda data: data.all_trials,
     "meter_repeatability": meter_repeatability,
     "tuning_summary": tuning_summary,
     "tuning_anytime": tuning_anytime,
@@ -100,6 +102,9 @@ TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
 }
 """Every table that a profile's records give, by the name of its CSV file."""
 
+METER_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {"meter_comparison": meter_comparison}
+"""The meter tested against itself, for which GPUs must tell their power."""
+
 PUBLISHED_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     name: partial(lambda name, data: data.published.table(name), name) for name in published_data.NAMES
 }
@@ -110,10 +115,10 @@ def build_table(data: StudyData, name: str) -> pd.DataFrame:
     """Compute a table, write it as CSV and return it.
 
     Raises:
-        Unavailable: It is a table of the authors' data, and they cannot be had.
+        Gap: It rests on something that cannot be had: the authors' data, or what the machine that recorded lacked.
         InputError: There is no such table, or the records do not suffice for it.
     """
-    known = TABLES | PUBLISHED_TABLES
+    known = TABLES | METER_TABLES | PUBLISHED_TABLES
     if name not in known:
         raise InputError(f"a table is one of {', '.join(known)}", repr(name), "name one of these")
     frame = known[name](data)
@@ -122,6 +127,7 @@ def build_table(data: StudyData, name: str) -> pd.DataFrame:
 
 
 def write_tables(data: StudyData) -> None:
-    """Compute and write all tables of a profile, those of the authors' data where they can be had."""
-    for name in TABLES if data.gap else TABLES | PUBLISHED_TABLES:
-        build_table(data, name)
+    """Compute and write all tables of a profile but those that rest on what cannot be had."""
+    for name in TABLES | METER_TABLES | PUBLISHED_TABLES:
+        with suppress(Gap):
+            build_table(data, name)

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from greenai_utils import paths
 from greenai_utils.checkpoints import Checkpoint, CheckpointFolder
+from greenai_utils.deadline import Deadline
 from greenai_utils.energy import Reading
 from greenai_utils.engine import Engine
+from greenai_utils.measuring import kind_of, make_ready, measuring
 from greenai_utils.plans import AS_MODULES, Step
 from greenai_utils.population import PopulationOutcome, train_population
 from greenai_utils.records import Record, Store
@@ -38,21 +39,29 @@ class Trainer:
         study: Whose steps.
         store: Where they are recorded.
         workbench: What they are trained and measured with.
+        deadline: What is not expected to end by then is not begun.
     """
 
-    def __init__(self, study: str, store: Store, workbench: Workbench) -> None:
-        self._study, self._store, self._bench = study, store, workbench
+    def __init__(self, study: str, store: Store, workbench: Workbench, deadline: Deadline) -> None:
+        self._study, self._store, self._bench, self._deadline = study, store, workbench, deadline
         self._engine = Engine(stacked=study not in AS_MODULES)
-        self._paused = CheckpointFolder(paths.checkpoints_folder(workbench.profile.name, study))
+        self._paused = CheckpointFolder(workbench.folder / f"checkpoints-{study}")
 
     def alone(self, step: Step) -> Record:
-        """Train a step, read over it alone, and record it; what another writer recorded meanwhile stands."""
-        bench = self._bench
+        """Train a step, read over it alone, and record it; what another writer recorded meanwhile stands.
+
+        Raises:
+            TimeIsUp: It could not be expected to end by the deadline.
+        """
+        bench, kind = self._bench, kind_of(self._study, {"trial": step.trial.as_record()})
+        make_ready(bench, self._deadline, kind)
         if not self._engine.stacked:
             bench.rehearse(step.trial)
         meter, dataset, start = bench.meter, bench.dataset(step.trial), self._start(step)
-        outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)
+        with measuring(bench, self._deadline, kind, step.trial.key) as state:
+            outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)
         seen = {
+            **state.seen,
             "training": outcome.training.as_record(),
             "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
             "repeats": outcome.repeats,
@@ -67,16 +76,23 @@ class Trainer:
         Args:
             steps: Alike but for seeds and hyperparameters, all new or all paused after equally many steps.
             imputed_j: What each is charged, in joules.
+
+        Raises:
+            TimeIsUp: They could not be expected to end by the deadline.
         """
-        bench = self._bench
-        meter, trials = bench.meter, [step.trial for step in steps]
+        bench, trials = self._bench, [step.trial for step in steps]
+        kind = kind_of(self._study, {"trial": trials[0].as_record(), "group": {"members": len(trials)}})
+        make_ready(bench, self._deadline, kind)
+        meter = bench.meter
         dataset = bench.dataset(trials[0])
         starts = [start for step in steps if (start := self._start(step)) is not None]
         pauses = any(step.pauses for step in steps)
-        outcomes = train_population(trials, dataset, meter, bench.device, self._engine, starts=starts, keep=pauses)
+        with measuring(bench, self._deadline, kind, trials[0].key) as state:
+            outcomes = train_population(trials, dataset, meter, bench.device, self._engine, starts=starts, keep=pauses)
         groups = _groups(trials, outcomes)
         seen = [
             {
+                **state.seen,
                 "training": without_energy(outcome.group).as_record(),
                 "evaluation": None,
                 "repeats": outcome.repeats,

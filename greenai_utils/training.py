@@ -103,7 +103,7 @@ def train(
             model.load_state_dict(initial)
             return fit(model, trial, split, engine, dataset.validation, start, keep)
 
-        (*_, done), reading, repeats = meter.measure(once)
+        (*_, done), reading, repeats = meter.measure(once, name="training")
         if done.diverged:
             return Outcome(True, done.steps, None, None, None, None, reading, None, repeats, stacked, done.checkpoint)
         eval_mode = trial.protocol.evaluate_in_eval_mode

@@ -1,5 +1,6 @@
 """Whether tables and figures of a profile are what its records give: all are rebuilt elsewhere and compared."""
 
+import json
 import os
 import platform
 import shutil
@@ -14,10 +15,14 @@ import pandas as pd
 from matplotlib.testing.compare import compare_images
 
 from greenai_utils import paths
-from greenai_utils.errors import InputError
+from greenai_utils.energy import Reading
+from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.executed import check_executed
 from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
+from greenai_utils.goes import changed_records, not_recorded, remarks, require_same_profile
 from greenai_utils.published import local_files
-from greenai_utils.settings import load_profile
+from greenai_utils.records import Store
+from greenai_utils.settings import Profile, load_profile
 from greenai_utils.tables import CLAIM_TABLES, COST_TABLES, PUBLISHED_TABLES
 
 RELATIVE_TOLERANCE = 5e-10
@@ -31,12 +36,15 @@ ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *COST_TABLES, *CLAIM_TABL
 """What rests on the authors' data, and comes out differently without them."""
 
 
-class VerificationError(RuntimeError):
-    """A table or figure is not what the records give; the message names each."""
+class VerificationError(ExpectedError, RuntimeError):
+    """Records, tables, figures or executed notebooks do not agree; the message names each that does not."""
 
 
 def verify(name: str) -> str:
     """Rebuild the tables and figures of a profile from its records and compare them with those that are there.
+
+    The records are those that the last go left, of the profile as it is where they ship; every reading adds up; and
+    executed notebooks are of this profile and show these figures.
 
     Where the authors' data are not at hand, what is computed from them is left out, and the answer says so; their
     trials are never shipped. Tables agree to nine significant digits. Figures agree to the byte on Linux x86-64, where
@@ -47,6 +55,8 @@ def verify(name: str) -> str:
         VerificationError: Something differs, is missing, or is there without being rebuilt.
     """
     profile = load_profile(name)
+    if profile.recorded and not any(paths.records_folder(name).glob("*.jsonl")):
+        raise not_recorded(profile)
     there = {"tables": paths.tables_folder(name), "figures": paths.figures_folder(name)}
     for kind, folder in there.items():
         if not folder.is_dir():
@@ -66,24 +76,56 @@ def verify(name: str) -> str:
         without_authors = not all(file.exists() for file in local_files())
         left_out = {NEVER_KEPT, *(ON_PUBLISHED if without_authors else ())}
         differences = [
+            *check_records(profile),
             *_compare_folders("tables", there["tables"], rebuilt["tables"], compare_tables, left_out),
             *_compare_folders("figures", there["figures"], rebuilt["figures"], compare_figures, left_out),
+            *check_executed(name),
         ]
     if differences:
         raise VerificationError(
-            f"the tables and figures of profile {name} are those that its records give; got\n  "
+            f"records, tables, figures and notebooks of profile {name} agree; got\n  "
             + "\n  ".join(differences)
-            + f"\nRestore what was changed, or rebuild with `make figures PROFILE={name}`"
+            + f"\nRestore what was changed, or rebuild with `make reproduce PROFILE={name}`"
         )
     agreed = f"tables and figures of profile {name} are those that its records give"
-    return f"{agreed}; those of the authors' data, which are not here, were left out" if without_authors else agreed
+    if without_authors:
+        agreed += "; those of the authors' data, which are not here, were left out"
+    file = paths.machine_file(name)
+    told = remarks(json.loads(file.read_text()), profile) if file.exists() else ["there is no machine.json"]
+    return "\n".join([agreed, *(f"note: {remark}" for remark in told)])
+
+
+def check_records(profile: Profile) -> list[str]:
+    """What is wrong with a profile's records themselves, in words: changed since they were recorded, or another's."""
+    file = paths.machine_file(profile.name)
+    found = []
+    if file.exists():
+        found += changed_records(json.loads(file.read_text()), file.parent)
+    elif profile.recorded:
+        found.append("machine.json: missing")
+    for record in Store(paths.records_folder(profile.name)):
+        for window in ("training", "evaluation", "tuner", "spent"):
+            try:
+                if reading := record.get(window):
+                    Reading.from_record(reading)
+            except InputError as error:
+                found.append(f"records/{record['study']}.jsonl: {window} of {record['key']}: {error}")
+    try:
+        if profile.recorded:
+            require_same_profile(profile, file)
+    except InputError as error:
+        found.append(f"machine.json: {error}")
+    return found
 
 
 def compare_tables(there: Path, rebuilt: Path) -> str | None:
     """How a CSV table differs from the rebuilt one; None if it agrees to nine significant digits."""
     old, new = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in (there, rebuilt))
-    if list(old.columns) != list(new.columns) or len(old) != len(new):
-        return f"{len(old)} rows of {', '.join(old.columns)}, rebuilt {len(new)} of {', '.join(new.columns)}"
+    if list(old.columns) != list(new.columns):
+        apart = [name for name in [*old.columns, *new.columns] if (name in old.columns) != (name in new.columns)]
+        return f"other columns than rebuilt ({', '.join(apart) or 'in another order'})"
+    if len(old) != len(new):
+        return f"{len(old)} rows, rebuilt {len(new)}"
     for column in old.columns:
         for row, (a, b) in enumerate(zip(old[column], new[column], strict=True), start=1):
             if a != b and not _same_number(a, b):

@@ -70,7 +70,7 @@ class ZeusCounter(CumulativeCounter):
     """Counters of one or more devices, read together.
 
     Args:
-        devices: No two count the same domain.
+        devices: No two count the same domain; kept as an attribute.
 
     Raises:
         CounterError: A device cannot be read.
@@ -81,7 +81,7 @@ class ZeusCounter(CumulativeCounter):
         for device in devices:
             periods_s |= device.periods_s
         super().__init__("+".join(device.source for device in devices), periods_s)
-        self._devices = list(devices)
+        self.devices = tuple(devices)
         # Zeus starts a process for each RAPL file at its first reading, which must not fall into a window.
         self.read()
 
@@ -92,7 +92,7 @@ class ZeusCounter(CumulativeCounter):
             CounterError: A device cannot be read any more.
         """
         parts: dict[str, float] = {}
-        for device in self._devices:
+        for device in self.devices:
             try:
                 parts |= device.sample()
             except (ZeusBaseError, OSError) as error:

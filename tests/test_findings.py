@@ -197,7 +197,7 @@ def test_a_chapter_states_a_gap_and_says_once_what_to_do(chapter: Chapter) -> No
     assert first.startswith("> **Gap: the authors' data are missing**, and with them table `published_kruskal`. ")
     assert "Connect to the network, or put the file of commit 92ce0cb at " in first
     assert second == "> **Gap: the authors' data are missing**, and with them figure `04-waste`."
-    assert third == "> **Gap: the authors' data are missing**, and with them what follows from them."
+    assert third == "> **Gap: the authors' data are missing**, and with them what would be said here."
 
 
 def test_an_unknown_parameter_is_an_error() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from greenai_utils.__main__ import COMMANDS
 from greenai_utils.paths import ROOT
 
 PACKAGE = ROOT / "greenai_utils"
@@ -26,6 +27,11 @@ ORDER = (
         "closure",
         "roofline",
         "shapes",
+        "gpu_watch",
+        "power",
+        "instruments",
+        "goes",
+        "deadline",
         "datasets",
         "models",
         "checkpoints",
@@ -38,25 +44,27 @@ ORDER = (
         "lengths",
         "layer_plans",
         "plans",
+        "workbench",
         "microbenchmarks",
         "layers",
         "training_work",
         "layer_measures",
         "search_records",
+        "measuring",
         "trainer",
         "lockstep",
     ),
-    *("plain_loop", "lever_runs", "studies", "published", "statistics", "anova", "survival", "fronts", "claims"),
-    *("machine_model", "forecasts", "layer_tables", "cost_tables", "lever_tables", "tables", "figures", "chapter"),
-    "prediction",
+    *("meter_comparison", "plain_loop", "lever_runs", "studies", "recording", "published", "statistics", "anova"),
+    *("survival", "fronts", "claims", "machine_model", "forecasts", "meter_tables", "layer_tables", "cost_tables"),
+    *("lever_tables", "tables", "figures", "chapter", "prediction"),
     *("notebooks", "reporting", "pipeline", "__main__"),
 )
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
-DEFERRED = {("__main__", "studies"), ("energy", "zeus_counters")}
+DEFERRED = {("energy", "zeus_counters")}
 WITHOUT_TORCH = (
     *("errors", "search", "levers", "records", "lengths", "layer_plans", "plans", "search_records", "published"),
     *("statistics", "anova", "survival", "fronts", "claims", "machine_model", "forecasts", "closure", "roofline"),
-    *("shapes", "layer_tables", "cost_tables", "lever_tables", "tables"),
+    *("shapes", "goes", "power", "meter_tables", "layer_tables", "cost_tables", "lever_tables", "tables"),
     *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
 )
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
@@ -104,6 +112,7 @@ def imported(module: str) -> dict[str, bool]:
 
 
 GRAPH = {module: imported(module) for module in MODULES}
+GRAPH["__main__"] |= {command.module: False for command in COMMANDS.values()}  # by name, once the command is known
 
 
 def needed(module: str) -> set[str]:

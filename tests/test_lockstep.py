@@ -267,7 +267,7 @@ def _place(record: Record) -> Any:
 def test_a_lost_checkpoint_is_trained_again_and_said(output: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = profile(strategies=("successive_halving",), seeds=1)
     run(one, 15)  # the sample, then some trainings of the first rung
-    folder = paths.checkpoints_folder(one.name, TUNING)
+    folder = paths.profile_folder(one.name) / f"checkpoints-{TUNING}"
     while not folder.exists():
         run(one, 2)
     done = len(of(Store(paths.records_folder(one.name))))
@@ -361,7 +361,7 @@ def test_a_budget_of_seconds_stops_a_search_within_a_bracket(output: Path) -> No
     store = run(limited)
     assert len(of(store)) == 11
     assert count_missing(limited, TUNING, store) == (0, 11)
-    assert not paths.checkpoints_folder(one.name, TUNING).exists()
+    assert not (paths.profile_folder(one.name) / f"checkpoints-{TUNING}").exists()
 
 
 def test_what_two_workers_record_is_one_budget(whole: Store) -> None:
