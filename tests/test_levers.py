@@ -180,17 +180,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
 
 
 def one_trial() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"source": ["estimate"], "boundary": ["cpu"], "study": ["meter"], "gross_j": [3.0], "share_j": [np.nan]}
-        | {
-            "repeats": [2],
-            "evaluation_j": [1.0],
-            "group": [None],
-            "group_evaluation_j": [None],
-            "tuner_j": [0.5],
-            "tuner_source": ["estimate"],
-        }
-    )
+    training = {"source": ["estimate"], "boundary": ["cpu"], "study": ["meter"], "gross_j": [3.0], "repeats": [2]}
+    others = {"share_j": [np.nan], "evaluation_j": [1.0], "group": [None], "group_evaluation_j": [None]}
+    return pd.DataFrame({**training, **others, "tuner_j": [0.5], "tuner_source": ["estimate"]})
 
 
 def test_joules_to_the_target_count_trainings_that_missed_it(known: StudyData) -> None:
