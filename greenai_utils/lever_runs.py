@@ -90,7 +90,7 @@ def _fit(recipe: Recipe, networks: Sequence[nn.Sequential], trials: Sequence[Tri
     split = training_split(trials[0], data)
     if recipe.loop == "stacked":
         engine = Engine(cuda_graphs=recipe.cuda_graphs)
-        return fit_stacked(networks, trials, split, engine, data.validation)
+        return fit_stacked(networks, trials, split, engine, validation=data.validation)
     if recipe.loop == "dataloader":
         return [
             fit_with_dataloader(network, trial, split.to("cpu"), split.images.device)
@@ -98,7 +98,7 @@ def _fit(recipe: Recipe, networks: Sequence[nn.Sequential], trials: Sequence[Tri
         ]
     engine = Engine(stacked=False, compile=recipe.compiled)
     return [
-        fit_module(network, trial, split, engine, data.validation)
+        fit_module(network, trial, split, engine, validation=data.validation)
         for network, trial in zip(networks, trials, strict=True)
     ]
 

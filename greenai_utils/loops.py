@@ -252,10 +252,8 @@ def fit_module(
         seen %= per_epoch
         if not math.isfinite(mean):
             break
-        if trial.stop_at is not None and steps < last:
-            if share_correct(score_module(model, trial), _require(validation)) >= trial.stop_at:
-                break
-            model.train()
+        if steps < last and _has_arrived(model, trial, validation):
+            break
     checkpoint = None
     if keep:
         moments = _flat_moments(optimiser, model, "exp_avg"), _flat_moments(optimiser, model, "exp_avg_sq")
@@ -293,6 +291,15 @@ def share_correct(score: Callable[[Tensor], Tensor], split: Split, at_once: int 
     for images, labels in zip(split.images.split(at_once), split.labels.split(at_once), strict=True):
         correct += (score(images).argmax(dim=1) == labels).sum()
     return int(correct) / len(split.labels)
+
+
+def _has_arrived(model: nn.Module, trial: Trial, validation: Split | None) -> bool:
+    """Whether a module has reached the accuracy by which its trial stops; it is in training mode again afterwards."""
+    if trial.stop_at is None:
+        return False
+    reached = share_correct(score_module(model, trial), _require(validation))
+    model.train()
+    return reached >= trial.stop_at
 
 
 def _find_arrived(stack: StackedNetwork, trial: Trial, validation: Split | None) -> Collection[int]:

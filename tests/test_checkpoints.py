@@ -70,6 +70,19 @@ def test_a_paused_training_ends_like_an_unbroken_one_to_the_last_bit(
     assert_same(end_of(trial, digits, [5, 17, 30], engine), unbroken)
 
 
+@pytest.mark.parametrize("engine", [Engine(), Engine(stacked=False)], ids=["stacked", "modules"])
+@pytest.mark.parametrize("trial", [TRIAL, LARGE], ids=["dense", "large"])
+def test_a_schedule_goes_on_where_it_was(digits: Dataset, trial: Trial, engine: Engine) -> None:
+    trial = replace(trial, schedule="one_cycle")
+    assert_same(end_of(trial, digits, [20], engine), end_of(trial, digits, [], engine))
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine(stacked=False)], ids=["stacked", "modules"])
+def test_a_training_that_stops_by_its_accuracy_is_not_paused(digits: Dataset, engine: Engine) -> None:
+    with pytest.raises(InputError, match="is not paused"):
+        end_of(replace(TRIAL, stop_at=0.9), digits, [], engine)
+
+
 @settings(max_examples=8, deadline=None)
 @given(stops=st.sets(st.integers(1, STEPS - 1), min_size=1, max_size=4), reshuffle=st.booleans())
 def test_it_may_pause_anywhere_and_often(stops: set[int], reshuffle: bool) -> None:

@@ -79,7 +79,7 @@ def together_and_alone(
 ) -> list[tuple[Tensor, Tensor]]:
     split = training_split(trials[0], digits)
     networks = [make_network(trial, digits).to(dtype) for trial in trials]
-    fits = fit_stacked(networks, trials, split, DEFAULT_ENGINE, digits.validation)
+    fits = fit_stacked(networks, trials, split, DEFAULT_ENGINE, validation=digits.validation)
     pairs = []
     for trial, network, member in zip(trials, networks, fits, strict=True):
         alone = make_network(trial, digits).to(dtype)
