@@ -495,9 +495,14 @@ def _stated(settings: Any) -> dict[str, Any]:
         value = getattr(settings, item.name)
         default = item.default if item.default_factory is MISSING else item.default_factory()
         if value != default:
-            plain = list(value) if isinstance(value, tuple) else value
-            stated[item.name] = _stated(value) if is_dataclass(value) else plain
+            stated[item.name] = _plain(value)
     return stated
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _stated(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _require(settings: Any, name: str, holds: typing.Callable[[Any], bool], rule: str) -> None:

@@ -15,9 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greenai_utils import lockstep, paths, trainer, training, workbench
+from greenai_utils import instruments, lockstep, paths, trainer, training
 from greenai_utils.datasets import load
-from greenai_utils.energy import EnergyMeter
+from greenai_utils.energy import EnergyMeter, open_meter
 from greenai_utils.errors import InputError
 from greenai_utils.findings_tuning import energy_aware
 from greenai_utils.lengths import full_steps
@@ -81,7 +81,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += -(-done.steps // 10)
         return done
 
-    monkeypatch.setattr(workbench, "open_meter", open_replay)
+    monkeypatch.setattr(instruments, "open_meter", open_replay)
     monkeypatch.setattr(training, "fit", timed_fit)
 
 
@@ -223,7 +223,7 @@ def test_rungs_continue_their_parents(whole: Store) -> None:
 
 
 def test_a_climbed_training_ends_where_it_ends_in_one_go(whole: Store) -> None:
-    meter, digits = EnergyMeter(workbench.open_meter("estimate").counter), load("digits")
+    meter, digits = EnergyMeter(open_meter("estimate").counter), load("digits")
     ends = [record for record in of(whole) if "parent" in record and record["search"]["fidelity"] == 1]
     assert ends
     for record in ends:
