@@ -1,5 +1,7 @@
 """Figures of what layers cost by attribution and micro-benchmarks, and of predictions held against measurements."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -208,11 +210,12 @@ def prediction_figure(data: StudyData) -> Figure:
     right.set_yticks(range(len(METHODS)), METHODS.values())
     right.set(xlabel="Absolute error (%), median and 95 % interval", title="Networks never seen")
     right.set_xscale("log")
-    for axis in (left.xaxis, left.yaxis, right.xaxis):
-        _plain(axis)
+    _plain(left.xaxis)
+    _plain(left.yaxis)
+    _plain(right.xaxis, (1,))
     right.invert_yaxis()
     right.grid(axis="y", visible=False)
-    left.legend(fontsize=7)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=7.5)
     return figure
 
 
@@ -251,9 +254,9 @@ def _stack(axes: Axes, parts: pd.DataFrame, by: str, in_order: bool = False) -> 
     axes.grid(axis="y", visible=False)
 
 
-def _plain(axis: Axis) -> None:
-    """Numbers as people write them on a log axis, at 1, 2 and 5."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+def _plain(axis: Axis, steps: Sequence[float] = (1, 2, 5)) -> None:
+    """Numbers as people write them on a log axis, at these multiples of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -126,8 +126,8 @@ def closure(data: StudyData) -> str:
     short = (table["residual_pct"] < 0).mean()
     if short > 0.5:
         lines.append(
-            "- The parts mostly fall short of the whole: alone and repeated, a part finds the processor's caches "
-            "warmer than in a step, where everything else has run in between."
+            "- The parts mostly fall short of the whole: alone and repeated, a part finds its code and data in caches "
+            "that in a step everything else has passed through, other programs of a busy machine among it."
         )
     return "\n".join(lines)
 
