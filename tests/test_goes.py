@@ -77,8 +77,8 @@ def test_what_is_unusual_about_a_go_is_told(log: Path, changes: dict[str, Any], 
 
 
 def test_a_changed_profile_is_told_and_refused_setting_by_setting(log: Path) -> None:
-    changed = replace(SMOKE, tuning=replace(SMOKE.tuning, trials=7, population=4))
-    words = "tuning.population: the default there, 4 here; tuning.trials: 6 there, 7 here"
+    changed = replace(SMOKE, tuning=replace(SMOKE.tuning, trials=7, population=5))
+    words = "tuning.population: 4 there, 5 here; tuning.trials: 6 there, 7 here"
     assert words in told(log, changed)
     with pytest.raises(InputError, match=re.escape(words)):
         require_same_profile(changed, log)
