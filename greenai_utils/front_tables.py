@@ -64,11 +64,9 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
 
 
 def trained_alone(data: StudyData) -> pd.DataFrame:
-    """Random configurations of the main cell's space that were each trained alone, from start to end."""
-    frame = data.trials[(data.trials["study"] == "alone") & (data.trials["space"] == data.profile.tuning.space)]
-    frame = frame[frame["dataset"] == data.profile.tuning.task.dataset]
-    begun = frame["start"] if "start" in frame else pd.Series(0.0, index=frame.index)
-    return frame[(frame["fidelity"] >= 1) & (begun == 0)]
+    """Random configurations of the main cell that were each trained alone, from start to end."""
+    frame = main_cell(data, data.alone)
+    return frame[(frame["fidelity"] >= 1) & (frame["start"] == 0)]
 
 
 def scatter(data: StudyData) -> float:

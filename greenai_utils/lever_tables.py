@@ -26,6 +26,7 @@ LEVEL = 0.95
 PUBLISHED_LOOP = "published"
 """What no lever is pulled in."""
 JOULES_A_KWH = 3.6e6
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 NOT_PLANNED = "this profile leaves it out (compilations = 0), since compiling takes longer than it has"
 
 
@@ -97,18 +98,19 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
         a, b = _paired(own, reference)
 
         def trainings(w: FloatArray, a: pd.DataFrame = a, b: pd.DataFrame = b) -> FloatArray:
-            saved = _expected(b, w) - _expected(a, w)
             with np.errstate(divide="ignore", invalid="ignore"):
+                saved = _expected(b, w) - _expected(a, w)
                 return np.where(saved > 0, _mean(a["preparation_j"], w) / saved, np.inf)
 
+        own_j, reference_j = (float(_expected(blocks, _once(blocks))[0]) for blocks in (a, b))
         rows.append(
             {
                 "levers": name,
                 "blocks": len(a),
                 "preparation_j": a["preparation_j"].mean(),
-                "network_j": float(_expected(a, _once(a))[0]),
-                "saved_j": float(_expected(b, _once(b))[0] - _expected(a, _once(a))[0]),
-                **_interval_columns("trainings", _resampled(len(a), trainings)),
+                "network_j": _finite(own_j),
+                "saved_j": _finite(reference_j - own_j),
+                **_interval_columns("trainings", _resampled(len(a), trainings) if b["reached"].any() else UNKNOWN),
             }
         )
     columns = ["levers", "blocks", "preparation_j", "network_j", "saved_j", "trainings"]
@@ -119,10 +121,11 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
 def compendium_cost(data: StudyData) -> pd.DataFrame:
     """What the recorded studies of this profile spent, and beside it what the authors' studies spent.
 
-    Joules of different sources or boundaries stand in rows of their own and are never added up. What was spent outside
-    of records is not here: idle power before the study, warming up, the notebooks themselves.
+    Joules of different sources or boundaries stand in rows of their own and are never added up. What flagged records
+    took was spent like the rest. What was spent outside of records is not here: idle power before the study, warming
+    up, the notebooks themselves.
     """
-    spent = [*_trial_costs(data.trials), *_task_costs(data)]
+    spent = [*_trial_costs(data.all_trials), *_task_costs(data)]
     table = pd.DataFrame(spent, columns=["study", "measurements", "energy_j", "source", "boundary"])
     groups = ["study", "source", "boundary"]
     own = table.groupby(groups, sort=False)[["measurements", "energy_j"]].sum().reset_index()
@@ -169,13 +172,13 @@ def _measured(blocks: pd.DataFrame, name: str) -> pd.DataFrame:
     own = blocks[blocks["levers"] == name]
     if "training_j" not in own:
         return own.iloc[:0]
-    return own.dropna(subset=["training_j"]).set_index("block").astype({"training_j": float})
+    return own.dropna(subset=["training_j"]).set_index("block").astype({"training_j": float, "preparation_j": float})
 
 
 def _costs(own: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
     members, reached = own["members"].sum(), own["reached"].sum()
     low, high = proportion_confint(reached, members, alpha=1 - LEVEL, method="wilson")
-    saved = Interval(np.nan, np.nan, np.nan)
+    saved = UNKNOWN
     if len(reference):
         estimate, upper, lower = (1 - value for value in _ratio(own, reference))
         saved = Interval(estimate, lower, upper)
@@ -214,8 +217,13 @@ def _j_to_target(own: pd.DataFrame) -> Interval:
 
 
 def _ratio(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
-    """Joules to the target as a multiple of another recipe's, over the blocks that have both."""
+    """Joules to the target as a multiple of another recipe's, over the blocks that have both.
+
+    Of a recipe that never gets there nothing is a multiple.
+    """
     a, b = _paired(own, other)
+    if not b["reached"].any():
+        return UNKNOWN
 
     def ratio(weights: FloatArray) -> FloatArray:
         with np.errstate(invalid="ignore"):
@@ -281,7 +289,7 @@ def _trial_costs(trials: pd.DataFrame) -> list[tuple[str, int, float, str, str]]
 
 def _task_costs(data: StudyData) -> list[tuple[str, int, float, str, str]]:
     """What every measurement that is no training took as a whole."""
-    windows = [(record["study"], record["spent"]) for record in data.tasks]
+    windows = [(record["study"], record["spent"]) for record in (*data.tasks, *data.flagged_tasks)]
     return [
         (study, 1, float(spent["gross_j"]), spent["source"], spent["boundary"])
         for study, spent in windows

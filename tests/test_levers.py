@@ -24,6 +24,7 @@ from greenai_utils.lever_tables import (
     waterfall_table,
 )
 from greenai_utils.levers import LABELS, LEVERS, make_recipe, planned_levers, recipe_trial
+from greenai_utils.measuring import kind_of
 from greenai_utils.plans import LEVER_STUDY, plan_levers
 from greenai_utils.settings import COMBINED, load_profile, profile_names
 from greenai_utils.study_data import StudyData
@@ -247,6 +248,39 @@ def test_a_lever_that_never_reaches_the_target_has_no_joules_to_it() -> None:
     assert (row["reached_share"], row["verdict"]) == (0.0, "misses the target")
     assert row["training_j"] == 9.0
     assert "never at the target**: bfloat16" in findings_levers.levers(data)
+
+
+def test_nothing_is_saved_of_what_nobody_knows() -> None:
+    records = []
+    for task in plan_levers(SMOKE):
+        record = lever_record(task.defining)
+        if task.defining["levers"] == []:
+            record["members"] = [{**record["members"][0], "validation_accuracy": 0.1}]
+        records.append({"key": task.key, "study": LEVER_STUDY, "task": task.as_record(), **record})
+    data = StudyData(SMOKE, one_trial(), records)
+    table = levers_table(data).set_index("levers")
+    assert table.loc["stacked", ["saved", "saved_low", "saved_high"]].isna().all()
+    assert table.loc["stacked", "verdict"] == "undecided"
+    assert table.loc["stacked", "joules_to_target_j"] == 4.5
+    assert waterfall_table(data)["of_published"].isna().all()
+    assert break_even_table(data)[["saved_j", "trainings", "trainings_low", "trainings_high"]].isna().all(axis=None)
+    assert "pay cannot be said, as the published loop never reached the target" in findings_levers.break_even(data)
+
+
+def test_blocks_of_a_combination_are_expected_to_take_as_long_as_each_other() -> None:
+    tasks = plan_levers(QUICK)
+    kinds = {kind_of(LEVER_STUDY, {"task": task.as_record()}) for task in tasks}
+    assert len(kinds) == len({tuple(task.defining["levers"]) for task in tasks}) < len(tasks)
+
+
+def test_what_flagged_records_took_was_spent_too(known: StudyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENAI_DATA", "/nowhere")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    *clean, spoiled = known.tasks
+    data = StudyData(SMOKE, one_trial(), clean, flagged=one_trial(), flagged_tasks=[spoiled])
+    table = compendium_cost(data).set_index("study")["energy_j"]
+    assert table["meter"] == 14.0
+    assert table["levers"] == 30.0 * len(known.tasks)
 
 
 def test_the_cost_of_the_compendium_keeps_sources_apart(known: StudyData, monkeypatch: pytest.MonkeyPatch) -> None:
