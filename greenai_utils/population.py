@@ -12,8 +12,9 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, free_memory
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import Fit, image_shape, precision_of
 from greenai_utils.stacked import StackedNetwork
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.training import accuracy, check_training, make_network
 from greenai_utils.trials import Trial

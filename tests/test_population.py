@@ -14,9 +14,10 @@ from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.engine import DEFAULT_ENGINE, Engine
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, fit_stacked
+from greenai_utils.loops import Fit
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.population import PopulationOutcome, group_size, train_population
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.training import Outcome, fit, make_network, train, training_split
 from greenai_utils.trials import Hyperparameters, Trial, protocol
 
