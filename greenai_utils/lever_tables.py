@@ -14,6 +14,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from greenai_utils.checks import FloatArray
+from greenai_utils.claim_effects import bootstrap_effect
 from greenai_utils.levers import planned_levers
 from greenai_utils.plans import LEVER_STUDY
 from greenai_utils.records import Record
@@ -96,13 +97,12 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
         if not len(own) or not (own["preparation_j"] > 0).all():
             continue
         a, b = _paired(own, reference)
-
-        def trainings(w: FloatArray, a: pd.DataFrame = a, b: pd.DataFrame = b) -> FloatArray:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                saved = _expected(b, w) - _expected(a, w)
-                return np.where(saved > 0, _mean(a["preparation_j"], w) / saved, np.inf)
-
-        own_j, reference_j = (float(_expected(blocks, _once(blocks))[0]) for blocks in (a, b))
+        if not len(a):
+            continue
+        pays = _interval(_blocks(a, b), _trainings) if b["reached"].any() else UNKNOWN
+        if not _ratio(a, b).high < 1:
+            pays = pays._replace(high=np.nan)  # perhaps it never does
+        own_j, reference_j = _to_target(_blocks(a, b)[None])[0].tolist()
         rows.append(
             {
                 "levers": name,
@@ -110,7 +110,7 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
                 "preparation_j": a["preparation_j"].mean(),
                 "network_j": _finite(own_j),
                 "saved_j": _finite(reference_j - own_j),
-                **_interval_columns("trainings", _resampled(len(a), trainings) if b["reached"].any() else UNKNOWN),
+                **_interval_columns("trainings", pays),
             }
         )
     columns = ["levers", "blocks", "preparation_j", "network_j", "saved_j", "trainings"]
@@ -213,7 +213,7 @@ def _verdict(reached: bool, saved: Interval, itself: bool) -> str:
 
 
 def _j_to_target(own: pd.DataFrame) -> Interval:
-    return _resampled(len(own), lambda weights: _expected(own, weights))
+    return _interval(_blocks(own), lambda sample: _to_target(sample)[:, 0])
 
 
 def _ratio(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
@@ -225,11 +225,18 @@ def _ratio(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
     if not b["reached"].any():
         return UNKNOWN
 
-    def ratio(weights: FloatArray) -> FloatArray:
-        with np.errstate(invalid="ignore"):
-            return _expected(a, weights) / _expected(b, weights)
+    def ratio(sample: FloatArray) -> FloatArray:
+        expected = _to_target(sample)
+        return expected[:, 0] / expected[:, 1]
 
-    return _resampled(len(a), ratio)
+    return _interval(_blocks(a, b), ratio)
+
+
+def _trainings(sample: FloatArray) -> FloatArray:
+    """How many trainings of the first recipe save, against the second, what it took beforehand."""
+    expected = _to_target(sample)
+    saved = expected[:, 1] - expected[:, 0]
+    return np.where(saved > 0, sample.mean(axis=1)[:, 0, 2] / saved, np.inf)
 
 
 def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -237,34 +244,32 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     return a.loc[both], b.loc[both]
 
 
-def _expected(blocks: pd.DataFrame, weights: FloatArray) -> FloatArray:
-    """Mean joules of a training over the share that reaches the target, by weights (resamples, blocks)."""
-    share = (blocks["reached"] / blocks["members"]).to_numpy(dtype=float)
+def _blocks(*recipes: pd.DataFrame) -> FloatArray:
+    """Joules of a training, share that reaches the target, and joules beforehand: shape (blocks, recipes, 3)."""
+    columns = [(one["training_j"], one["reached"] / one["members"], one["preparation_j"]) for one in recipes]
+    return np.array([[each.to_numpy(dtype=float) for each in one] for one in columns]).transpose(2, 0, 1)
+
+
+def _to_target(sample: FloatArray) -> FloatArray:
+    """Mean joules of a training over the share that reaches the target, by samples of blocks: (samples, recipes)."""
+    means = sample.mean(axis=1)
     with np.errstate(divide="ignore"):
-        expected: FloatArray = (weights @ blocks["training_j"].to_numpy(dtype=float)) / (weights @ share)
+        expected: FloatArray = means[..., 0] / means[..., 1]
     return expected
 
 
-def _mean(values: pd.Series, weights: FloatArray) -> FloatArray:
-    mean: FloatArray = weights @ values.to_numpy(dtype=float) / weights.sum(axis=1)
-    return mean
+def _interval(blocks: FloatArray, statistic: Callable[[FloatArray], FloatArray]) -> Interval:
+    """A positive statistic of blocks and its interval (see `bootstrap_effect`), which is found for its logarithm, so
+    that no end is negative; an end that is infinite is unknown (NaN).
+    """
 
+    def logarithm(sample: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(statistic(sample))
+        return np.where(np.isnan(values), np.inf, values)
 
-def _once(blocks: pd.DataFrame) -> FloatArray:
-    return np.ones((1, len(blocks)))
-
-
-def _resampled(blocks: int, statistic: Callable[[FloatArray], FloatArray]) -> Interval:
-    """A statistic and its percentile bootstrap interval over blocks; an end that is infinite is unknown (NaN)."""
-    estimate = float(statistic(np.ones((1, blocks)))[0]) if blocks else np.nan
-    if blocks < 2:
-        return Interval(_finite(estimate), np.nan, np.nan)
-    weights = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
-    values = statistic(weights)
-    values = np.where(np.isnan(values), np.inf, values)
-    # The nearest of the values, since halfway to infinity is no number.
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-    return Interval(*(_finite(float(value)) for value in (estimate, low, high)))
+    estimate, low, high, _ = bootstrap_effect(blocks, logarithm, resamples=RESAMPLES)
+    return Interval(*(_finite(float(np.exp(value))) for value in (estimate, low, high)))
 
 
 def _finite(value: float) -> float:
