@@ -161,7 +161,7 @@ def record_evidence(tables: Mapping[str, pd.DataFrame], kind: str = "records") -
         alone=_alone_of(trials),
         ladders=_ladders_of(tables.get("ladders", none)),
         layers=_layers_of(trials),
-        crossed=True,
+        crossed=_are_crossed(trials),
         switched=trials,
         meters=tables.get("meter_comparison", none),
         mended=_mended_in(trials),
@@ -390,6 +390,15 @@ def _layers_of(trials: pd.DataFrame) -> dict[str, LayerStudy]:
         str(dataset): LayerStudy.from_trainings(part, dense_relu=bool(part["dense_relu"].any()))
         for dataset, part in layers.groupby("dataset")
     }
+
+
+def _are_crossed(trials: pd.DataFrame) -> bool:
+    """Whether the layer study trained the same configurations with ReLU and without; the published design did not."""
+    if trials.empty:
+        return False
+    layers = trials[trials["study"] == "layers"]
+    without, with_relu = (set(map(tuple, layers.loc[layers["relu"] == relu, _ADAM].to_numpy())) for relu in (0, 1))
+    return bool(without & with_relu)
 
 
 def _mended_in(trials: pd.DataFrame) -> frozenset[str]:

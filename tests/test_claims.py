@@ -552,6 +552,15 @@ def test_a_profiles_measurements_are_judged() -> None:
         assert found[found.index.str.startswith(name)].item() == NOT_TESTABLE, name
 
 
+def test_a_profile_of_the_published_design_says_nothing_of_its_confounding() -> None:
+    tables = profile_tables()
+    trials = tables["trials"]
+    trials.loc[(trials["study"] == "layers") & (trials["relu"] == True), "learning_rate"] += 1e-5  # noqa: E712
+    found = judged_records(tables)
+    assert found["d10 relu confounded with configurations"] == NOT_TESTABLE
+    assert found["3b convolution over relu"] == SUPPORTED
+
+
 def test_a_profiles_estimates_support_only_as_estimates() -> None:
     found = judged_records(profile_tables("estimate"))
     for name, each in claims.CLAIMS.items():
