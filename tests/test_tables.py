@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from greenai_utils import datasets, findings_front, paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.errors import InputError
+from greenai_utils.figures import draw, style
 from greenai_utils.front_tables import (
     accuracy_and_energy,
     front_knee,
@@ -255,6 +256,39 @@ def test_configurations_trained_alone_have_a_front_of_their_own(offline: Path, t
     claims = table(data, "claims").query("evidence == 'records'").set_index("claim")
     assert claims.loc["6c hyperparameters trained alone", "n"] == 6
     assert claims.loc["6c hyperparameters trained alone", "effect"] == pytest.approx(100 * stdev(joules) / mean(joules))
+
+
+def test_data_sets_have_fronts_of_their_own(data: StudyData, tmp_path: Path) -> None:
+    profile = replace(SMOKE, layers=replace(SMOKE.layers, other_datasets=("fashion_mnist",)))
+    both = StudyData(profile, trials_table(record_all(tmp_path, profile)))
+    trials, foreign = both.trials, both.trials["dataset"] == "fashion_mnist"
+    trials.loc[foreign, ["validation_accuracy", "gross_j"]] *= 0.1  # cheaper, and less accurate: a front for itself
+    fronts, known = table(both, "pareto_front"), table(data, "pareto_front")
+    own, other = (fronts[fronts["study"] == name] for name in ("layers", "layers, fashion_mnist"))
+    assert own["key"].to_list() == known.loc[known["study"] == "layers", "key"].to_list()
+    assert (len(other), set(other["dataset"])) == (len(own), {"fashion_mnist"})
+    networks = table(both, "network_fronts").groupby("study")["on_training_front"].sum()
+    assert networks["layers"] == networks["layers, fashion_mnist"]
+    with style():
+        panels = draw(both, "03-training-and-prediction").axes
+    assert [axes.get_title() for axes in panels if axes.get_title()] == [
+        "Layer study: mean over configurations",
+        "Layer study: mean over configurations, on fashion_mnist",
+        "Ladder of sizes: mean over repetitions",
+    ]
+
+
+def test_every_front_is_drawn(data: StudyData) -> None:
+    trials = data.trials.copy()
+    alone = trials["study"] == "alone"
+    trials.loc[alone, "validation_accuracy"] = 0.5 + 0.1 * trials.loc[alone, "configuration"].astype(float)
+    varied = StudyData(SMOKE, trials)
+    studies = table(varied, "marginal_cost")["study"].unique()
+    assert list(studies) == ["tuning", "alone", "layers", "ladders"]
+    with style():
+        [axes] = draw(varied, "03-marginal-cost").axes
+    labels = [each.get_label() for each in axes.collections]
+    assert sum("between trials on its front" in label for label in labels) == len(studies)
 
 
 def test_windows_measured_by_several_meters_are_judged(data: StudyData) -> None:
