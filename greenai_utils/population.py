@@ -12,8 +12,9 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, free_memory
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import Fit, image_shape, precision_of
 from greenai_utils.stacked import StackedNetwork
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.training import accuracy, check_training, make_network
 from greenai_utils.trials import Trial
@@ -43,7 +44,6 @@ class PopulationOutcome:
         group_evaluation: Energy and time of one pass of every member that finished over the test split; None if none
             did.
         repeats: Trainings of the group inside the window: more than one where one is too short for the counter.
-        imputed_j: Joules that such a training takes alone, as the caller measured on a sample; None if not given.
         checkpoint: From where the member can go on; None unless asked for.
     """
 
@@ -57,7 +57,6 @@ class PopulationOutcome:
     members: int
     group_evaluation: Reading | None
     repeats: int
-    imputed_j: float | None
     checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -72,7 +71,6 @@ def train_population(
     meter: EnergyMeter,
     device: str | torch.device = "cpu",
     engine: Engine = DEFAULT_ENGINE,
-    imputed_j: float | None = None,
     starts: Sequence[Checkpoint] = (),
     keep: bool = False,
 ) -> list[PopulationOutcome]:
@@ -91,7 +89,6 @@ def train_population(
         meter: Reads the training of every group and, in a window of its own, its evaluation.
         device: Where to train: a CPU or a CUDA device.
         engine: How to train.
-        imputed_j: Joules of one such training alone, to be kept with every member.
         starts: Where each of them goes on from, all after equally many steps and none diverged; none for new trainings.
         keep: Whether to make checkpoints of where they stop.
 
@@ -115,7 +112,7 @@ def train_population(
             part = slice(len(outcomes), len(outcomes) + size)
             group = trials[part]
             try:
-                outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
+                outcomes += _train_group(group, dataset, split, meter, engine, starts[part], keep)
             except RuntimeError as error:
                 if size == 1 or not _says_out_of_memory(error):
                     raise
@@ -141,7 +138,6 @@ def _train_group(
     split: Split,
     meter: EnergyMeter,
     engine: Engine,
-    imputed_j: float | None,
     starts: Sequence[Checkpoint],
     keep: bool,
 ) -> list[PopulationOutcome]:
@@ -177,7 +173,6 @@ def _train_group(
             members=len(trials),
             group_evaluation=window.reading if finished else None,
             repeats=repeats,
-            imputed_j=imputed_j,
             checkpoint=fit.checkpoint,
         )
         for index, fit in enumerate(fits)

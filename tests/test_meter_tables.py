@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import SMOKE, observed, reading, record_all
+from handmade import SMOKE, observed, record_all
+from handmade_readings import reading
 from matplotlib import collections
 
 from greenai_utils import findings
@@ -85,6 +86,17 @@ def test_where_power_cannot_be_read_the_gap_is_said_and_nothing_is_drawn(output:
     with pytest.raises(Gap):
         build_figures(data, ["00-meter-comparison"])
     assert not (output / "data/smoke/tables/meter_comparison.csv").exists()
+
+
+def test_windows_of_one_meter_alone_or_of_an_earlier_plan_take_no_part(tmp_path: Path) -> None:
+    def made(load: str, repetition: int) -> Record:
+        return {"gap": "nvidia-smi is not there yet"} if repetition == 0 else of_window(load, repetition)
+
+    data = compared(tmp_path, made)
+    assert sorted(set(meter_comparison(data)["repetition"])) == [1, 2]
+    longer = replace(SMOKE, meter_comparison=replace(SMOKE.meter_comparison, window_s=99.0))
+    with pytest.raises(Gap, match="not there yet"):
+        meter_comparison(replace(data, profile=longer))
 
 
 def test_a_chapter_says_a_gap_once_and_then_refers_to_it(output: Path) -> None:
@@ -179,5 +191,5 @@ def test_a_flagged_task_is_left_out(tmp_path: Path) -> None:
         flags = {"spent": reading(1.0), "machine": "a" * 12, "flags": ["shared"] if number else []}
         store.append(METER_COMPARISON, task, {**of_window(task.defining["load"], 0), **flags})
     data = StudyData.read(SMOKE, tmp_path)
-    assert data.flagged_tasks == 1
+    assert len(data.flagged_tasks) == 1
     assert len(data.measured(METER_COMPARISON)) == 1
