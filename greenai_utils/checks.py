@@ -1,14 +1,14 @@
 """Rules that every table given to the analysis must keep, checked in one place so that one mistake reads the same."""
 
 from collections.abc import Hashable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from greenai_utils.errors import InputError
-from greenai_utils.values import check_type, is_list, is_number, shown
+from greenai_utils.values import check_count, check_type, is_list, is_number, shown
 
 FloatArray = NDArray[np.float64]
 Columns = str | Sequence[str]
@@ -59,8 +59,9 @@ def require_labels(frame: pd.DataFrame, columns: Columns) -> None:
     """Check that columns which tell rows apart exist and have no gaps.
 
     Raises:
-        InputError: As `require_columns`, or a value is missing.
+        InputError: As `require_columns`, none is named, or a value is missing or no label.
     """
+    require_at_least(len(as_list(columns)), 1, "columns that tell rows apart")
     require_columns(frame, columns)
     for column in as_list(columns):
         gaps = int(frame[column].isna().sum())
@@ -108,6 +109,19 @@ def finite(values: ArrayLike, name: str) -> FloatArray:
     return array
 
 
+def numbers_or_gaps(frame: pd.DataFrame, column: str) -> FloatArray:
+    """A column as floats, shape (rows,): finite, or NaN where there is no value.
+
+    Raises:
+        InputError: The column is missing, not numeric, or has a value that is infinite.
+    """
+    require_columns(frame, column)
+    array = _floats(frame[column], repr(column))
+    if np.isinf(array).any():
+        raise InputError(f"{column!r} holds finite numbers or none", "an infinite one", "say what it should be")
+    return array
+
+
 def _floats(values: ArrayLike, name: str) -> FloatArray:
     """Values as an array of floats, gaps as NaN; an error names the first that is no number."""
     try:
@@ -140,7 +154,17 @@ def require_at_least(count: int, least: int, name: str) -> None:
     """Check a count against the least that a method needs.
 
     Raises:
-        InputError: There are fewer.
+        InputError: There are fewer, or it is no whole number.
     """
-    if count < least:
-        raise InputError(f"at least {least} {name} are needed", str(count), f"pass {least} or more")
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
+        raise InputError(f"at least {least} {name} are needed", shown(count), f"pass {least} or more")
+
+
+def seeded(seed: int) -> np.random.Generator:
+    """The generator of a resampling: the same seed gives the same result.
+
+    Raises:
+        InputError: The seed is no whole number of at least 0.
+    """
+    check_count("seed", seed, 0)
+    return np.random.default_rng(seed)

@@ -253,7 +253,6 @@ def attainment_surface(
     goals = objectives(frame, maximise, minimise, least=2)
     if len(goals.names) > 3:
         raise InputError("an attainment surface has two or three objectives", f"{goals.names}", "name fewer columns")
-    require_at_least(len(as_list(run)), 1, "columns that tell runs apart")
     require_labels(frame, run)
     runs = frame.groupby(as_list(run), observed=True).ngroup().to_numpy()
     require_at_least(int(runs.max()) + 1, 2, "runs")

@@ -35,7 +35,7 @@ from greenai_utils.runs import count_missing
 from greenai_utils.settings import load_profile
 from greenai_utils.studies import Session
 from greenai_utils.trainer import Tally
-from greenai_utils.values import as_path
+from greenai_utils.values import as_path, check_name
 
 NOTEBOOK_OF = {
     METER: "00-energy-meter",
@@ -93,6 +93,8 @@ def train(name: str, studies: Sequence[str] = (), parent: int | None = None) -> 
         InputError: The profile or a study is unknown, or cannot be recorded here.
     """
     profile = load_profile(name)
+    for study in studies:  # a wrong last name is no reason to train for hours first
+        check_name("a study", study, STUDIES)
     folder = paths.records_folder(name)
     check_writable(folder)
     with FileLock(folder / ".training"):  # another process that is just stopping finishes its trial first

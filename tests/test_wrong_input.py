@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from greenai_utils import datasets, fronts, layers, models, population, prediction, published, settings, training
+from greenai_utils.__main__ import FAILED, main
 from greenai_utils.budgets import Budget
 from greenai_utils.claims import CLAIMS, conclude, verdict
 from greenai_utils.energy import EnergyMeter, Reading, open_meter
 from greenai_utils.engine import Engine, check_device
 from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.goes import read_goes
 from greenai_utils.machine_model import MachineModel
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.records import Store
@@ -386,3 +388,54 @@ def test_what_is_no_record_is_not_written(tmp_path):
         with pytest.raises(InputError):
             store.append("tuning", TRIAL, wrong)
     assert not list(tmp_path.glob("*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "dance",
+        "record",
+        "record --profile smoke",
+        "record --profile smoke --out there --minutes soon",
+        "train --parent nobody",
+        "doctor --watts-per-core many",
+        "verify smoke",
+    ],
+)
+def test_a_command_line_that_cannot_be_read_shows_how_it_is_used(line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(line.split())
+    assert stopped.value.code == 2
+    assert "usage: python -m greenai_utils" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["reproduce", "--profile", "../smoke"], "a profile is one of"),
+        (["figures", "--profile", ""], "a profile is one of"),
+        (["verify", "--profile", "quick.yaml"], "a profile is one of"),
+        (["doctor", "--profile", "nobody"], "a profile is one of"),
+        (["doctor", "--watts-per-core", "nan"], "watts per core is a positive, finite number"),
+        (["doctor", "--watts-per-core", "-12"], "watts per core is a positive, finite number"),
+        (["train", "--profile", "smoke", "cooking"], "a study is one of"),
+        (["record", "--profile", "nobody", "--out", "there"], "a profile is one of"),
+        (["record", "--profile", "smoke", "--out", " "], "--out is a path"),
+        (["record", "--profile", "smoke", "--out", "there", "--minutes", "nan"], "positive number of minutes"),
+        (["record", "--profile", "smoke", "--out", "there", "--minutes", "-1"], "positive number of minutes"),
+    ],
+)
+def test_nonsense_on_the_command_line_is_refused_in_words(words, said, output, capsys, monkeypatch):
+    monkeypatch.chdir(output)
+    assert main(words) == FAILED
+    assert said in capsys.readouterr().err
+    assert not (output / "there").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"goes": 3}', '{"goes": [1]}', '{"goes": [{}]}', "[" * 100_000])
+def test_a_machine_that_nobody_described_is_refused(tmp_path, text):
+    file = tmp_path / "machine.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match="describes a machine"):
+        read_goes(file)
