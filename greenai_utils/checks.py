@@ -21,6 +21,8 @@ def as_list(columns: Columns) -> list[str]:
         InputError: They are no names.
     """
     names = [columns] if isinstance(columns, str) else columns
+    if isinstance(names, pd.Index):
+        names = names.tolist()
     if not is_list(names) or not all(isinstance(name, str) for name in names):
         raise InputError(
             "columns are named, by one text or a list of them",
@@ -135,7 +137,7 @@ def _floats(values: ArrayLike, name: str) -> FloatArray:
             return given.astype(np.float64)
         reason = f"{shown(odd[0])} ({type(odd[0]).__name__})"
         cause = None
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason, cause = str(error), error
     raise InputError(f"{name} holds numbers", reason, "convert or drop the other values") from cause
 

@@ -14,13 +14,14 @@ from greenai_utils.checks import (
     Columns,
     FloatArray,
     as_list,
+    finite,
     numbers,
     require_at_least,
     require_columns,
     require_labels,
 )
 from greenai_utils.errors import InputError
-from greenai_utils.values import check_positive, check_switch, is_list, is_number, shown
+from greenai_utils.values import check_positive, check_switch, is_number, shown
 
 # How far the reference point lies beyond the worst value, as a share of the range: the usual 1.1 of a normalised axis.
 REFERENCE_MARGIN = 0.1
@@ -121,7 +122,7 @@ def reference_values(goals: Objectives, reference: Mapping[str, float]) -> Float
     Raises:
         InputError: One is missing or not finite.
     """
-    given = isinstance(reference, Mapping) and [reference.get(name) for name in goals.names]
+    given = isinstance(reference, Mapping | pd.Series) and [reference.get(name) for name in goals.names]
     if not given or not all(map(is_number, given)):
         raise InputError(
             "a reference point has a finite value for every objective",
@@ -256,8 +257,8 @@ def attainment_surface(
     require_labels(frame, run)
     runs = frame.groupby(as_list(run), observed=True).ngroup().to_numpy()
     require_at_least(int(runs.max()) + 1, 2, "runs")
-    wanted = list(percentiles) if is_list(percentiles) else []
-    if not wanted or not all(is_number(percentile) and 0 < percentile <= 100 for percentile in wanted):
+    wanted = finite(percentiles, "the list of percentiles").tolist()
+    if not all(0 < percentile <= 100 for percentile in wanted):
         raise InputError("percentiles lie above 0 and at most at 100", shown(percentiles), "pass for example [50]")
     # moocore reads the runs as consecutive blocks and minimises.
     order = np.argsort(runs, kind="stable")

@@ -40,7 +40,6 @@ def predict_energy(
         InputError: A number below 1, a batch larger than the images, a network that does not take such images, or a
             profile that is unknown or has nothing to fit on.
     """
-    model_of = recorded_machine(machine) if isinstance(machine, str) else machine
-    check_type("a machine", model_of, MachineModel, "name a profile, or pass what fit_machine returned")
+    check_type("a machine", machine, (MachineModel, str), "name a profile, or pass what fit_machine returned")
     counts, steps = training_counts(model, input_shape, batch, epochs, loss)
-    return model_of.predict(counts, steps)
+    return (recorded_machine(machine) if isinstance(machine, str) else machine).predict(counts, steps)

@@ -88,20 +88,21 @@ def check_name(what: str, value: object, names: Iterable[str]) -> None:
         raise InputError(f"{what} is one of {', '.join(known)}", shown(value), "name one of these")
 
 
-def check_type(what: str, value: object, kind: type, remedy: str) -> None:
+def check_type(what: str, value: object, kind: type | tuple[type, ...], remedy: str) -> None:
     """Check that a value is of a type.
 
     Args:
         what: What it is, with its article.
         value: The value.
-        kind: Its type.
+        kind: Its type, or several.
         remedy: How to get one.
 
     Raises:
         InputError: It is of another type.
     """
     if not isinstance(value, kind):
-        raise InputError(f"{what} is a {kind.__name__}", f"{shown(value)} ({type(value).__name__})", remedy)
+        names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise InputError(f"{what} is a {names}", f"{shown(value)} ({type(value).__name__})", remedy)
 
 
 def as_path(what: str, value: object) -> Path:
