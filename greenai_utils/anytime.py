@@ -17,6 +17,7 @@ from greenai_utils.checks import (
     as_list,
     finite,
     numbers,
+    numbers_or_gaps,
     require_at_least,
     require_columns,
     require_labels,
@@ -46,7 +47,7 @@ def anytime_curve(trials: pd.DataFrame, energy: str, score: str) -> pd.DataFrame
     joules = numbers(trials, energy)
     if (joules < 0).any():
         raise InputError("joules are not negative", f"{joules.min()} in {energy!r}", "pass gross joules a trial")
-    best = trials[score].astype(float).cummax().ffill()
+    best = pd.Series(numbers_or_gaps(trials, score)).cummax().ffill()
     return pd.DataFrame({"cumulative_j": np.cumsum(joules), "best_so_far": best.to_numpy()})
 
 
@@ -62,7 +63,7 @@ def check_curve(curve: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
     """
     require_columns(curve, ["cumulative_j", "best_so_far"])
     joules = numbers(curve, "cumulative_j")
-    best = curve["best_so_far"].to_numpy(dtype=np.float64)
+    best = numbers_or_gaps(curve, "best_so_far")
     defined = ~np.isnan(best)
     if (np.diff(joules) < 0).any() or joules[0] < 0:
         raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from greenai_utils.errors import InputError
+from greenai_utils.values import is_number, shown
 
 TOLERANCE = 1e-9
 """Of the sum of lengths such as 1/9 and 2/3, which rounding keeps from being whole."""
@@ -75,10 +76,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, limit in self._limits().items():
-            number = isinstance(limit, int | float) and not isinstance(limit, bool)
-            if not number or not 0 < limit < math.inf:
+            if not is_number(limit) or limit <= 0:
                 raise InputError(
-                    f"a budget of {name} is a positive number", repr(limit), f"raise {name} or leave it out"
+                    f"a budget of {name} is a positive number", shown(limit), f"raise {name} or leave it out"
                 )
         if not self._limits():
             raise InputError("a budget has at least one limit", "none", "give trials, joules or seconds")

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from greenai_utils.checks import Columns, FloatArray, as_list, numbers, require_columns, require_labels
+from greenai_utils.checks import Columns, FloatArray, as_list, numbers, require_columns, require_labels, seeded
 from greenai_utils.errors import InputError
 from greenai_utils.saturation import LEAST_OBSERVATIONS, delta_aicc_of_samples, diminishing_returns
 
@@ -384,7 +384,7 @@ def _groups(n: int, strata: Sequence[object] | None) -> list[IntArray]:
 
 def _drawn(groups: list[IntArray], resamples: int, seed: int) -> IntArray:
     """Indices of the units in each sample, shape (resamples, units)."""
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     return np.hstack([group[generator.integers(len(group), size=(resamples, len(group)))] for group in groups])
 
 

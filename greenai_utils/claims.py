@@ -24,6 +24,8 @@ import pandas as pd
 
 from greenai_utils.checks import require_columns
 from greenai_utils.claim_effects import FEWEST_RESAMPLED, LEVEL, RESAMPLES, Effect
+from greenai_utils.errors import InputError
+from greenai_utils.values import check_switch, check_type
 
 SUPPORTED = "supported"
 SUPPORTED_ESTIMATE = "supported (estimate)"
@@ -268,7 +270,16 @@ def verdict(claim: Claim, effect: Effect, estimated: bool = False) -> str:
         claim: The claim.
         effect: The number that decides, with its interval; `claim_effects.NOTHING` where the evidence does not hold it.
         estimated: Whether joules behind the effect are an estimate, or imputed.
+
+    Raises:
+        InputError: It is no claim, no effect, or the ends of its interval are in the wrong order.
     """
+    check_type("what is judged", claim, Claim, "take one of CLAIMS or DEFECTS")
+    check_type("what it is judged by", effect, Effect, "pass what claim_effects gives, or NOTHING")
+    check_switch("estimated", estimated)
+    if effect.low > effect.high:
+        got = f"[{effect.low:g}, {effect.high:g}]"
+        raise InputError("an interval has its lower end first", got, "exchange the ends")
     if np.isnan(effect.estimate):
         return NOT_TESTABLE
     if np.isnan(effect.low) or np.isnan(effect.high):

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.values import check_positive
 
 DOMAINS = ("gpu", "cpu", "dram", "soc")
 """What is counted apart, in the order in which a boundary names it."""
@@ -251,10 +252,7 @@ class CpuTimeEstimate:
     idle_w: float | None = 0.0
 
     def __init__(self, watts_per_core: float) -> None:
-        number = isinstance(watts_per_core, int | float) and not isinstance(watts_per_core, bool)
-        if not number or not 0 < watts_per_core < math.inf:
-            rule = "watts per core is a positive, finite number"
-            raise InputError(rule, repr(watts_per_core), "give the watts of one busy core")
+        check_positive("watts per core", watts_per_core)
         self.watts_per_core = float(watts_per_core)
         # Children are counted in microseconds; a clock of the system may be coarser.
         self.period_s = max(time.get_clock_info("process_time").resolution, 1e-6)

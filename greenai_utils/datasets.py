@@ -20,6 +20,7 @@ from torch import Tensor
 
 from greenai_utils.errors import InputError
 from greenai_utils.paths import data_home
+from greenai_utils.values import as_path, check_name, is_whole, shown
 
 UPSAMPLING_CHUNK = 1024
 """Images upsampled at a time: interpolation needs four bytes a pixel, and only this many images have them at once."""
@@ -150,17 +151,16 @@ def load(name: str, side: int | None = None, home: Path | None = None) -> Datase
         InputError: No such data set, a side smaller than the images', or files that cannot be downloaded, cannot be
             read or hold something else.
     """
-    if name not in _SOURCES:
-        raise InputError(f"a data set is one of {', '.join(NAMES)}", repr(name), "name one of these")
+    check_name("a data set", name, NAMES)
     source = _SOURCES[name]
     smallest = max(source.shape[1:])
-    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < smallest):
+    if side is not None and not is_whole(side, smallest):
         raise InputError(
             f"side is a whole number of at least the {smallest} pixels that the images of {name} have",
-            repr(side),
+            shown(side),
             "give a larger side, or none to leave the images as they are",
         )
-    parts = _read(name, source, data_home() if home is None else home)
+    parts = _read(name, source, data_home() if home is None else as_path("home", home))
     if name == "digits":
         hands, part = _deal(parts[0], 5), parts[0]
         train, validation, test = (part.order[chosen] for chosen in (hands < 3, hands == 3, hands == 4))

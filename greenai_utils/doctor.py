@@ -1,13 +1,12 @@
 """What this machine can measure, what it cannot and why, and what to do about it, in plain words."""
 
-import json
 import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 from greenai_utils import paths
 from greenai_utils.counters import MINIMUM_PERIODS, CpuTimeEstimate, boundary_of
-from greenai_utils.goes import describe_go, how_to_record, remarks
+from greenai_utils.goes import describe_go, how_to_record, read_machine, remarks
 from greenai_utils.machine import machine_description
 from greenai_utils.settings import MeterSettings, load_profile
 from greenai_utils.zeus_counters import Device, Probe, probe
@@ -108,7 +107,7 @@ def _recorded(name: str) -> list[str]:
     file = paths.machine_file(name)
     if not file.exists():
         return _indented(f"there are none: {how_to_record(profile)}" if profile.recorded else "there are none", "  ")
-    machine = json.loads(file.read_text())
+    machine = read_machine(file)
     lines = _indented(f"on {machine['cpu']}, GPUs: {', '.join(machine['gpus']) or 'none'}; {machine['source']}", "  ")
     for number, go in enumerate(machine.get("goes", []), start=1):
         lines += _indented(describe_go(number, go), "  ")

@@ -20,6 +20,16 @@ from greenai_utils.counters import (
 )
 from greenai_utils.errors import InputError
 from greenai_utils.settings import MeterSettings
+from greenai_utils.values import (
+    check_count,
+    check_name,
+    check_positive,
+    check_type,
+    is_list,
+    is_number,
+    is_whole,
+    shown,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +68,16 @@ class Reading:
     cpu_s: float
 
     def __post_init__(self) -> None:
+        check_type("the energy of a reading", self.domains_j, Mapping, "give joules by domain")
         object.__setattr__(self, "domains_j", dict(self.domains_j))
-        numbers = [self.duration_s, self.cpu_s, *self.domains_j.values(), self.idle_w or 0.0, self.uncertainty_j or 0.0]
-        if not all(map(math.isfinite, numbers)):
+        known = [value for value in (self.idle_w, self.uncertainty_j) if value is not None]
+        if not all(map(is_number, [self.duration_s, self.cpu_s, *self.domains_j.values(), *known])):
             raise InputError("a reading holds finite numbers", repr(self), "measure again")
+        if min(self.duration_s, self.cpu_s, *self.domains_j.values(), self.uncertainty_j or 0.0) < 0:
+            raise InputError("time and energy do not run backwards", repr(self), "measure again")
+        if not isinstance(self.source, str) or not isinstance(self.boundary, str):
+            got = f"{shown(self.source)} and {shown(self.boundary)}"
+            raise InputError("source and boundary of a reading are names", got, "measure again")
         if self.domains_j and boundary_of(self.domains_j) != self.boundary:
             raise InputError(
                 f"the domains of a reading are {self.boundary!r}", ", ".join(self.domains_j), "measure again"
@@ -89,8 +105,7 @@ class Reading:
         Raises:
             InputError: The number of repeats is less than 1.
         """
-        if repeats < 1:
-            raise InputError("a window holds at least one repeat", repr(repeats), "count the repeats")
+        check_count("the repeats of a window", repeats)
         return replace(
             self,
             duration_s=self.duration_s / repeats,
@@ -120,6 +135,7 @@ class Reading:
         Raises:
             InputError: A field is missing, or an energy is not what its domains add up to.
         """
+        check_type("a recorded reading", record, Mapping, "restore the record")
         names = ("duration_s", "domains_j", "source", "boundary", "idle_w", "uncertainty_j", "cpu_s")
         missing = [name for name in (*names, "gross_j", "net_j") if name not in record]
         if missing:
@@ -192,6 +208,9 @@ class EnergyMeter:
 
     Attributes:
         on_close: Told the name, beginning and end (on `clock`) of every window that closes with a reading.
+
+    Raises:
+        InputError: It is no counter, or the idle power no number of watts.
     """
 
     def __init__(
@@ -203,6 +222,10 @@ class EnergyMeter:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if not all(hasattr(counter, name) for name in ("source", "boundary", "period_s", "begin", "end")):
+            raise InputError("a meter reads a counter", shown(counter), "call open_meter, or pass one of counters")
+        if idle_w is not None and not is_number(idle_w):
+            raise InputError("idle power is a number of watts", shown(idle_w), "give it, or None where it is unknown")
         self.counter = counter
         self.idle_w = counter.idle_w if idle_w is None else idle_w
         self._synchronise = synchronise
@@ -279,12 +302,16 @@ class EnergyMeter:
             What each run returned, the reading of one run (the window's divided by the runs), and the number of runs.
 
         Raises:
-            InputError: The minimum is not a number of seconds.
+            InputError: There is nothing to run, or the minimum is not a number of seconds.
             CounterError: The counter showed what it cannot show.
         """
+        if not callable(run):
+            raise InputError(
+                "what is measured can be called", shown(run), "pass a function, such as lambda: train(...)"
+            )
         least_s = self.minimum_window_s if minimum_s is None else minimum_s
-        if not 0 <= least_s < math.inf:
-            raise InputError("a window's least length is a number of seconds", repr(minimum_s), "give zero or more")
+        if not is_number(least_s) or least_s < 0:
+            raise InputError("a window's least length is a number of seconds", shown(minimum_s), "give zero or more")
         results: list[Result] = []
         with self.window(name) as window:
             begun = self._clock()
@@ -309,8 +336,7 @@ class EnergyMeter:
             InputError: The time is not a positive number of seconds.
             CounterError: The counter showed what it cannot show.
         """
-        if not 0 < seconds < math.inf:
-            raise InputError("the quiet window has a length", f"{seconds} s", "give a positive number of seconds")
+        check_positive("the length of the quiet window in seconds", seconds)
         if self.counter.idle_w is None and self.source != "none":
             with self.window("idle") as window:
                 self._sleep(max(seconds, self.minimum_window_s))
@@ -335,8 +361,9 @@ def open_meter(
     Raises:
         InputError: The name is unknown, this machine lacks that meter, a GPU is not there, or the watts are impossible.
     """
-    if name not in METERS:
-        raise InputError(f"a meter is one of {', '.join(METERS)}", repr(name), "name one of these")
+    check_name("a meter", name, METERS)
+    if gpu_indices is not None and not (is_list(gpu_indices) and all(is_whole(index, 0) for index in gpu_indices)):
+        raise InputError("GPUs are numbered from 0", shown(gpu_indices), "give a list such as [0], or None for all")
     estimate = CpuTimeEstimate(watts_per_core)
     if name == "estimate":
         return EnergyMeter(estimate)

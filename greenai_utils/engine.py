@@ -11,6 +11,7 @@ import torch
 
 from greenai_utils.errors import InputError
 from greenai_utils.trials import Precision
+from greenai_utils.values import check_switch, is_number, is_whole, shown
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,14 @@ class Engine:
     the estimate of its size leaves out."""
 
     def __post_init__(self) -> None:
+        for name in ("stacked", "channels_last", "compile", "cuda_graphs"):
+            check_switch(name, getattr(self, name))
         for name in ("threads", "members"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is empty or a whole number of at least 1", repr(value), f"change {name}")
-        if not 0 < self.memory_share <= 1:
-            raise InputError("memory_share lies in (0, 1]", repr(self.memory_share), "give a share of free memory")
+            if value is not None and not is_whole(value, 1):
+                raise InputError(f"{name} is empty or a whole number of at least 1", shown(value), f"change {name}")
+        if not is_number(self.memory_share) or not 0 < self.memory_share <= 1:
+            raise InputError("memory_share lies in (0, 1]", shown(self.memory_share), "give a share of free memory")
 
     @contextmanager
     def limit_threads(self, step_flops: float) -> Iterator[None]:
@@ -83,6 +86,8 @@ def check_device(device: str | torch.device) -> torch.device:
     Raises:
         InputError: There is no such device here.
     """
+    if not isinstance(device, str | torch.device):
+        raise InputError("a device is named", shown(device), "name one, such as 'cpu' or 'cuda:0'")
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

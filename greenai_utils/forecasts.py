@@ -18,11 +18,12 @@ from sklearn.model_selection import KFold, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from greenai_utils.checks import require_columns
+from greenai_utils.checks import finite, require_columns
 from greenai_utils.errors import InputError
 from greenai_utils.machine_model import fit_machine
 from greenai_utils.statistics import bootstrap_interval
 from greenai_utils.trainings import Training
+from greenai_utils.values import check_count
 
 OURS, FLOPS, TDP, STEP, PRE = METHODS = ("counts", "flops", "tdp", "STEP", "PRE")
 """The methods by their names in `energy_prediction.csv`."""
@@ -49,10 +50,12 @@ def step_projection(epoch_j: Sequence[float], epochs: int, first: int = 10, wind
         window: Stable epochs to average.
 
     Raises:
-        InputError: Too few epochs were measured, or the training has no more than those.
+        InputError: Too few epochs were measured, or the training has no more than those; or a number is none.
     """
-    if first < 0 or window < 1:
-        raise InputError("STEP averages one epoch or more", f"first = {first}, window = {window}", "raise them")
+    check_count("the epochs that STEP leaves out (first)", first, 0)
+    check_count("the epochs that STEP averages (window)", window)
+    check_count("the epochs of a training", epochs)
+    finite(epoch_j, "the joules of the first epochs")
     if len(epoch_j) < first + window or epochs < first + window:
         raise InputError(
             f"STEP needs {first + window} epochs: {first} until power is stable and {window} to average",

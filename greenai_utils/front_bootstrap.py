@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from greenai_utils.checks import Columns, FloatArray, as_list, require_at_least, require_labels, require_share
+from greenai_utils.checks import Columns, FloatArray, as_list, require_at_least, require_labels, require_share, seeded
 from greenai_utils.fronts import (
     ROUNDING,
     hypervolume,
@@ -138,7 +138,7 @@ def _candidates(costs: FloatArray, units: IndexArray) -> IndexArray:
 def _samples(units: IndexArray, rows: IndexArray, resamples: int, seed: int) -> Iterator[BoolArray]:
     """Which of the rows each bootstrap sample of the units holds, some samples at a time, shape (samples, rows)."""
     require_at_least(resamples, 100, "resamples")
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     count = int(units.max()) + 1
     at_a_time = max(1, DRAWS_AT_A_TIME // max(count, len(rows)))
     for done in range(0, resamples, at_a_time):

@@ -14,12 +14,14 @@ from greenai_utils.checks import (
     Columns,
     FloatArray,
     as_list,
+    finite,
     numbers,
     require_at_least,
     require_columns,
     require_labels,
 )
 from greenai_utils.errors import InputError
+from greenai_utils.values import check_positive, check_switch, is_number, shown
 
 # How far the reference point lies beyond the worst value, as a share of the range: the usual 1.1 of a normalised axis.
 REFERENCE_MARGIN = 0.1
@@ -79,8 +81,10 @@ def pareto_front(
         then by the maximised ones; rows equal in all of them keep the table's order.
 
     Raises:
-        InputError: No objective, a column missing or in both lists, NaN or infinite values, an empty table.
+        InputError: No table, no objective, a column missing or in both lists, values that are no numbers, NaN or
+            infinite, an empty table.
     """
+    check_switch("duplicates", duplicates)
     goals = objectives(frame, maximise, minimise)
     kept = np.flatnonzero(moocore.is_nondominated(goals.values, maximise=goals.maximise, keep_weakly=duplicates))
     return frame.iloc[kept[_by_cost(goals.costs[kept], goals.maximise)]]
@@ -118,14 +122,14 @@ def reference_values(goals: Objectives, reference: Mapping[str, float]) -> Float
     Raises:
         InputError: One is missing or not finite.
     """
-    values = np.array([reference.get(name, np.nan) for name in goals.names], dtype=np.float64)
-    if not np.isfinite(values).all():
+    given = isinstance(reference, Mapping | pd.Series) and [reference.get(name) for name in goals.names]
+    if not given or not all(map(is_number, given)):
         raise InputError(
             "a reference point has a finite value for every objective",
-            f"{dict(reference)} for {goals.names}",
+            f"{shown(reference)} for {goals.names}",
             "give column -> value, for example what reference_point returns",
         )
-    return values
+    return np.array(given, dtype=np.float64)
 
 
 def hypervolume(
@@ -212,14 +216,13 @@ def marginal_cost(front: pd.DataFrame, maximise: str, minimise: str, step: float
     Raises:
         InputError: As `objectives`; a front of one point, from which there is no next; a step that is not positive.
     """
-    if not step > 0:
-        raise InputError("a step is positive", repr(step), "pass 0.01 for a percentage point of a share")
+    check_positive("step", step)
     points = pareto_front(front, [maximise], [minimise], duplicates=False)
     if len(points) < 2:
         raise InputError(
             "a marginal cost lies between two points of a front", "a front of one point", "pass more trials"
         )
-    gain, extra = points[maximise].diff(), points[minimise].diff()
+    gain, extra = (np.diff(numbers(points, name), prepend=np.nan) for name in (maximise, minimise))
     return points.assign(gain=gain, extra_cost=extra, cost_per_step=extra / gain * step)
 
 
@@ -254,9 +257,9 @@ def attainment_surface(
     require_labels(frame, run)
     runs = frame.groupby(as_list(run), observed=True).ngroup().to_numpy()
     require_at_least(int(runs.max()) + 1, 2, "runs")
-    wanted = [float(percentile) for percentile in percentiles]
-    if not wanted or not all(0 < percentile <= 100 for percentile in wanted):
-        raise InputError("percentiles lie above 0 and at most at 100", repr(list(percentiles)), "pass for example [50]")
+    wanted = finite(percentiles, "the list of percentiles").tolist()
+    if not all(0 < percentile <= 100 for percentile in wanted):
+        raise InputError("percentiles lie above 0 and at most at 100", shown(percentiles), "pass for example [50]")
     # moocore reads the runs as consecutive blocks and minimises.
     order = np.argsort(runs, kind="stable")
     surface = moocore.eaf(goals.costs[order], runs[order], percentiles=wanted)

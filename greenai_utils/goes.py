@@ -18,9 +18,30 @@ Go = dict[str, Any]
 PACKAGE = Path(__file__).resolve().parent
 
 
+def read_machine(file: Path) -> dict[str, Any]:
+    """What a `machine.json` says.
+
+    Raises:
+        InputError: It is not what this package writes.
+    """
+    try:
+        machine = json.loads(file.read_text(encoding="utf-8"))
+        whole = isinstance(machine, dict) and all(isinstance(go["profile"], dict) for go in machine.get("goes", []))
+        reason = "something else"
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        whole, reason = False, f"{type(error).__name__}: {error}"
+    if not whole:
+        raise InputError(f"{file} describes a machine and its goes at recording", reason, "restore it from a copy")
+    return dict(machine)
+
+
 def read_goes(file: Path) -> list[Go]:
-    """The goes of a `machine.json`, in order; none if it does not exist or was written before goes were kept."""
-    return list(json.loads(file.read_text()).get("goes", [])) if file.exists() else []
+    """The goes of a `machine.json`, in order; none if it does not exist or was written before goes were kept.
+
+    Raises:
+        InputError: See `read_machine`.
+    """
+    return list(read_machine(file).get("goes", [])) if file.exists() else []
 
 
 class GoLog:
@@ -45,7 +66,7 @@ class GoLog:
         self._write([*earlier, {**last, **found}])
 
     def _write(self, goes: Sequence[Go]) -> None:
-        content = {**json.loads(self._file.read_text()), "goes": goes}
+        content = {**read_machine(self._file), "goes": goes}
         write_text(self._file, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 

@@ -44,6 +44,7 @@ from greenai_utils.parts import (
     Runs,
     Source,
     call_source,
+    check_windows,
     first_line,
     kept_generators,
     mean_reading,
@@ -241,6 +242,7 @@ def measure_step(
 ) -> Reading:
     """Energy and time of one whole training step; arguments and errors as for `attribute`."""
     step = Step(model, example_input, labels, loss, optimiser, load, precision)
+    check_windows(meter, seconds, seed=0)
     with step.isolated():
         record_step(step, step.working_copy())
         whole = _whole_source(step)
@@ -285,6 +287,7 @@ def attribute_trial(
 def _dissect(
     step: Step, meter: EnergyMeter, seconds: float, network: str, seed: int, with_whole: bool
 ) -> tuple[pd.DataFrame, Source]:
+    check_windows(meter, seconds, seed)
     with step.isolated():
         sources, gaps, expected = step_sources(step)
         whole = _whole_source(step)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from greenai_utils.checks import FloatArray, numbers, require_columns
+from greenai_utils.checks import FloatArray, numbers, require_columns, seeded
 from greenai_utils.counts import Counts
 from greenai_utils.errors import InputError
 
@@ -174,7 +174,7 @@ def bootstrap_machines(calibration: pd.DataFrame, seed: int = 0) -> list[Machine
 
     The few rows with a step in them are drawn among themselves, so that every sample has as many.
     """
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     strata = [np.flatnonzero(rows) for rows in ((calibration["steps"] > 0), (calibration["steps"] == 0))]
     machines = []
     for _ in range(RESAMPLES):

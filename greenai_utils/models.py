@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from greenai_utils.errors import InputError
-from greenai_utils.networks import NetworkSpec, check_count
+from greenai_utils.networks import NetworkSpec
+from greenai_utils.values import check_count, check_type, is_list, shown
 
 
 def dense_poly_widths(linear_layers: int, input_shape: tuple[int, int, int]) -> list[int]:
@@ -81,9 +82,10 @@ def build(spec: NetworkSpec, input_shape: tuple[int, int, int], classes: int) ->
     Raises:
         InputError: A shape or a number of classes that no image has, or images too small for the pools.
     """
-    if len(input_shape) != 3:
+    check_type("which network is built", spec, NetworkSpec, "give one, such as NetworkSpec('simple_cnn')")
+    if not is_list(input_shape) or len(input_shape) != 3:
         raise InputError(
-            "the shape of an image is three numbers: channels, height, width", repr(input_shape), "give all three"
+            "the shape of an image is three numbers: channels, height, width", shown(input_shape), "give all three"
         )
     for name, value in zip(("channels", "height", "width", "classes"), (*input_shape, classes), strict=True):
         check_count(name, value)
@@ -153,6 +155,9 @@ def census(module: nn.Module, input_shape: tuple[int, int, int]) -> list[LayerCo
 
     Returns:
         The layers in the order in which the network names them.
+
+    Raises:
+        InputError: It is no network, or does not take such an image.
     """
     flops = _count_flops(module, input_shape, training=False)
     root = type(module).__name__
@@ -193,6 +198,9 @@ def training_flops(module: nn.Module, input_shape: tuple[int, int, int]) -> int:
     Args:
         module: The network; it stays as it is.
         input_shape: Channels, height and width of an image.
+
+    Raises:
+        InputError: It is no network, does not take such an image, or cannot be trained.
     """
     return _count_flops(module, input_shape, training=True)["Global"]
 
@@ -204,9 +212,17 @@ def _count_flops(module: nn.Module, input_shape: tuple[int, int, int], training:
     and touches neither buffers nor gradients. It is in evaluation mode, where batch norm takes a single image; nothing
     that is counted depends on the mode.
     """
-    twin = copy.deepcopy(module).to("meta").eval()
-    with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
-        scores = twin(torch.empty((1, *input_shape), device="meta"))
-        if training:
-            scores.sum().backward()
+    check_type("what is counted", module, nn.Module, "pass the network itself")
+    try:
+        twin = copy.deepcopy(module).to("meta").eval()
+        with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
+            scores = twin(torch.empty((1, *input_shape), device="meta"))
+            if training:
+                scores.sum().backward()
+    except Exception as error:  # a network that is not ours fails with anything
+        raise InputError(
+            f"the network takes an image of shape {shown(input_shape)}",
+            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            "give the channels, height and width of an image that it takes",
+        ) from error
     return {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from greenai_utils.errors import InputError
+from greenai_utils.values import check_count, check_name, check_switch, is_whole
 
 Kind = Literal["dense_poly", "dense_linear", "simple_cnn"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,11 +46,10 @@ class NetworkSpec:
         dense_relu: bool | None = None,
     ) -> None:
         """Fill in what is not given, by the kind of the network."""
-        if kind not in KINDS:
-            raise InputError(f"a network is one of {', '.join(KINDS)}", repr(kind), "name one of these")
+        check_name("a network", kind, KINDS)
         for name, switch in (("relu", relu), ("dense_relu", dense_relu)):
-            if switch is not None and not isinstance(switch, bool):
-                raise InputError(f"{name} is true or false", repr(switch), f"give {name} as a truth value")
+            if switch is not None:
+                check_switch(name, switch)
         check_count("linear_layers", linear_layers)
         if kind == "simple_cnn":
             conv_layers = 2 if conv_layers is None else conv_layers
@@ -57,7 +57,7 @@ class NetworkSpec:
             relu = relu is not False
             dense_relu = dense_relu is not False
         else:
-            if conv_layers not in (None, 0):
+            if conv_layers is not None and not (is_whole(conv_layers, 0) and conv_layers == 0):
                 raise InputError(
                     f"{kind} has no convolutional blocks",
                     f"conv_layers = {conv_layers!r}",
@@ -80,16 +80,6 @@ def published(spec: NetworkSpec) -> NetworkSpec:
     """The network as the authors trained it: without activations between its linear layers."""
     relu = spec.relu if spec.kind == "simple_cnn" else False
     return NetworkSpec(spec.kind, spec.linear_layers, spec.conv_layers, relu, dense_relu=False)
-
-
-def check_count(name: str, value: object) -> None:
-    """Check that a value counts something.
-
-    Raises:
-        InputError: It is not a whole number of at least 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is a whole number of at least 1", repr(value), f"give {name} as 1, 2, 3, ...")
 
 
 def network_name(spec: NetworkSpec) -> str:

@@ -17,6 +17,7 @@ from greenai_utils.counts import Counts
 from greenai_utils.energy import EnergyMeter, Reading, synchronise
 from greenai_utils.errors import InputError
 from greenai_utils.layer_calls import LayerCall
+from greenai_utils.values import check_count, check_type, is_number, shown
 
 REPLICAS = (8, 64)
 """Copies that a part cycles through, at least and at most. Eight share a call of the autograd engine (about 12 µs on a
@@ -194,6 +195,20 @@ def mean_reading(readings: list[Reading]) -> Reading:
     )
 
 
+def check_windows(meter: EnergyMeter, seconds: float, seed: int) -> None:
+    """Check what `visit_all` measures with, before anything is built for it.
+
+    Raises:
+        InputError: The meter counts nothing, the time is no time, or the seed no whole number.
+    """
+    check_type("what counts joules", meter, EnergyMeter, "open one with open_meter")
+    if meter.source == "none":
+        raise InputError("attribution counts joules", "the meter none", "open the meter auto or estimate")
+    if not is_number(seconds) or seconds <= 0:
+        raise InputError("the time to spend is a positive number of seconds", shown(seconds), "give it, such as 5")
+    check_count("seed", seed, 0)
+
+
 def visit_all(
     sources: list[Source], meter: EnergyMeter, seconds: float, seed: int, whole: Source | None = None
 ) -> None:
@@ -207,13 +222,10 @@ def visit_all(
         whole: Visited among the others, for `WHOLE_SHARE` of the time.
 
     Raises:
-        InputError: The meter counts nothing, or the time is no time.
+        InputError: The meter counts nothing, the time is no time, or the seed no whole number.
         CounterError: The counter showed what it cannot show.
     """
-    if meter.source == "none":
-        raise InputError("attribution counts joules", "the meter none", "open the meter auto or estimate")
-    if not 0 < seconds < math.inf:
-        raise InputError("the time to spend is a positive number of seconds", repr(seconds), "give it, such as 5")
+    check_windows(meter, seconds, seed)
     windows = sum(not part.free for source in sources for part in source.parts)
     parts_s = seconds * (1 - WHOLE_SHARE) if whole else seconds
     rounds = max(1, min(ROUNDS, int(parts_s / (max(windows, 1) * meter.minimum_window_s))))

@@ -29,6 +29,7 @@ from greenai_utils.settings import Profile, TaskSettings
 from greenai_utils.spaces import Space
 from greenai_utils.tasks import Task
 from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
+from greenai_utils.values import check_name
 
 METER, ALONE, TUNING, PROTOCOLS, LADDERS, LEVER_STUDY = "meter", "alone", "tuning", "protocols", "ladders", "levers"
 METER_COMPARISON = "meter_comparison"
@@ -105,13 +106,15 @@ def plan_searches(profile: Profile) -> list[PlannedSearch]:
     data set.
 
     Raises:
-        InputError: A space tunes what trials do not have, or proposes what they cannot be.
+        InputError: There is no such strategy, or a space tunes what trials do not have or proposes what they cannot be.
     """
     settings = profile.tuning
     searched = [(settings.space, name, settings.seeds) for name in settings.strategies]
     searched += [
         (other.space, name, other.seeds or settings.seeds) for other in settings.others for name in other.strategies
     ]
+    for _, name, _ in searched:
+        check_name("a strategy", name, STRATEGIES)
     tasks = [replace(settings.task, dataset=name) for name in (settings.task.dataset, *settings.other_datasets)]
     for space in dict.fromkeys(space for space, _, _ in searched):
         check_space(profile.space(space), settings.task)

@@ -16,8 +16,9 @@ from greenai_utils.loops import Fit, image_shape, precision_of
 from greenai_utils.stacked import StackedNetwork
 from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
-from greenai_utils.training import accuracy, check_training, make_network
+from greenai_utils.training import accuracy, check_training, check_way, make_network
 from greenai_utils.trials import Trial
+from greenai_utils.values import check_type, is_list, is_number, shown
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,13 @@ def train_population(
         InputError: There are no trials, or they differ in more than a population can; and whatever `train` refuses.
     """
     _check_alike(trials)
+    if not is_list(starts):
+        raise InputError("where members go on from is a list", shown(starts), "give a checkpoint for every trial")
+    check_way(meter, engine, starts, keep)
+    if imputed_j is not None and not (is_number(imputed_j) and imputed_j >= 0):
+        raise InputError(
+            "imputed joules are a number, zero or more", shown(imputed_j), "measure them, or leave them out"
+        )
     _check_starts(trials, starts)
     split = check_training(trials[0], dataset, device)
     if check_device(device).type not in ("cpu", "cuda"):
@@ -185,8 +193,12 @@ def _says_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:
+    if not is_list(trials):
+        raise InputError("the trials of a population are a list", shown(trials), "give a list of trials")
     if not trials:
         raise InputError("a population has members", "no trials", "give at least one")
+    for trial in trials:
+        check_type("a member", trial, Trial, "make one with trials.Trial(...)")
     for trial in trials:
         for item in fields(Trial):
             own, first = getattr(trial, item.name), getattr(trials[0], item.name)

@@ -9,6 +9,7 @@ from greenai_utils.cost_tables import recorded_machine
 from greenai_utils.machine_model import MachineModel, Prediction
 from greenai_utils.training_step import Loss
 from greenai_utils.training_work import training_counts
+from greenai_utils.values import check_type
 
 
 def predict_energy(
@@ -39,5 +40,6 @@ def predict_energy(
         InputError: A number below 1, a batch larger than the images, a network that does not take such images, or a
             profile that is unknown or has nothing to fit on.
     """
+    check_type("a machine", machine, (MachineModel, str), "name a profile, or pass what fit_machine returned")
     counts, steps = training_counts(model, input_shape, batch, epochs, loss)
     return (recorded_machine(machine) if isinstance(machine, str) else machine).predict(counts, steps)

@@ -27,6 +27,7 @@ import pooch
 
 from greenai_utils import paths
 from greenai_utils.errors import Gap, InputError
+from greenai_utils.values import as_path, check_name, shown
 
 COMMIT = "92ce0cb"
 SOURCE = f"https://github.com/yarally/preliminary-green-ai/raw/{COMMIT}/src/"
@@ -111,9 +112,8 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
         Unavailable: There is neither a copy nor a network.
         InputError: The file is unknown, or its checksum does not match.
     """
-    if name not in registry:
-        raise InputError("a published file is one of " + ", ".join(registry), repr(name), "name one of these")
-    folder = (home or paths.data_home()) / "published"
+    check_name("a published file", name, registry)
+    folder = (paths.data_home() if home is None else as_path("home", home)) / "published"
     file = folder / name
     if file.exists():
         found = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -157,7 +157,7 @@ def fetch(name: str, home: Path | None = None, registry: Mapping[str, str] = SHA
 
 def local_files(home: Path | None = None) -> list[Path]:
     """Where the published files lie, or would."""
-    folder = (home or paths.data_home()) / "published"
+    folder = (paths.data_home() if home is None else as_path("home", home)) / "published"
     return [folder / name for name in SHA256]
 
 
@@ -247,9 +247,15 @@ def read_tuning_file(file: Path, dataset: str, hyperparameters: int) -> pd.DataF
     Raises:
         InputError: The layout is not that of the pinned commit, or a value cannot be.
     """
+    if hyperparameters not in list(_SPACES):
+        raise InputError("the study tuned 3 or 5 hyperparameters", shown(hyperparameters), "give 3 or 5")
     space = _SPACES[hyperparameters]
-    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        lines = list(csv.reader(stream))
+    file = as_path("a published file", file)
+    try:
+        with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+            lines = list(csv.reader(stream))
+    except (OSError, csv.Error) as error:
+        _layout_changed(file, f"no file of comma-separated values ({error})")
     header = lines[0] if lines else []
     named = [name for name in header if name]
     if sorted(named) != sorted(("nr", *space, *_OBSERVED)):
@@ -306,6 +312,7 @@ def read_layer_archive(file: Path, dataset: str) -> pd.DataFrame:
     Raises:
         InputError: The layout is not that of the pinned commit, or a value cannot be.
     """
+    file = as_path("a published file", file)
     fields = _archive_columns(file)
     integers = fields[[name for name, kind in _FIELDS.items() if kind == "integer"]]
     numbers = fields[[name for name, kind in _FIELDS.items() if kind == "number"]]
@@ -336,6 +343,7 @@ def read_archive_tables(file: Path, dataset: str) -> ArchiveTables:
     Raises:
         InputError: The layout is not that of the pinned commit.
     """
+    file = as_path("a published file", file)
     parser = _TableParser()
     parser.feed(_archive_member(file, "index.html").decode("utf-8", errors="replace"))
     anova: list[list[str]] = []
@@ -443,7 +451,7 @@ def _archive_member(file: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError) as error:
         _layout_changed(file, f"no whole zip archive with {name} in it ({error})")
 
 
@@ -453,7 +461,7 @@ def _archive_columns(file: Path) -> pd.DataFrame:
         described = json.loads(_archive_member(file, "metadata.json"))["dataSet"]
         fields = {field["name"]: field["type"] for field in described["fields"]}
         rows = int(described["rowCount"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         _layout_changed(file, f"a metadata.json without the data set's fields ({error!r})")
     if fields != _FIELDS:
         _layout_changed(file, f"the fields {fields}")
@@ -491,11 +499,11 @@ def _table_body(file: Path, table: list[list[str]], header: tuple[str, ...]) -> 
             _layout_changed(file, f"the table row {row}")
 
 
-def _factor(file: Path, shown: str) -> str:
+def _factor(file: Path, name: str) -> str:
     """Our name of a factor or of an interaction, or `Residual`."""
-    if shown == "Residuals":
+    if name == "Residuals":
         return "Residual"
-    names = shown.split(" ✻ ")
-    if not set(names) <= set(FACTORS):
-        _layout_changed(file, f"a factor {shown!r}")
-    return ":".join(FACTORS[name] for name in names)
+    factors = name.split(" ✻ ")
+    if not set(factors) <= set(FACTORS):
+        _layout_changed(file, f"a factor {name!r}")
+    return ":".join(FACTORS[factor] for factor in factors)

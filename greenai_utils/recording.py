@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from types import FrameType
 
 from filelock import FileLock, Timeout
@@ -36,6 +35,7 @@ from greenai_utils.runs import count_missing
 from greenai_utils.settings import load_profile
 from greenai_utils.studies import Session
 from greenai_utils.trainer import Tally
+from greenai_utils.values import as_path, check_name
 
 NOTEBOOK_OF = {
     METER: "00-energy-meter",
@@ -93,6 +93,8 @@ def train(name: str, studies: Sequence[str] = (), parent: int | None = None) -> 
         InputError: The profile or a study is unknown, or cannot be recorded here.
     """
     profile = load_profile(name)
+    for study in studies:  # a wrong last name is no reason to train for hours first
+        check_name("a study", study, STUDIES)
     folder = paths.records_folder(name)
     check_writable(folder)
     with FileLock(folder / ".training"):  # another process that is just stopping finishes its trial first
@@ -123,7 +125,7 @@ def record(name: str, out: str, minutes: float | None = None, extend: bool = Fal
     profile = load_profile(name)
     if minutes is not None and not 0 < minutes < float("inf"):
         raise InputError("a time limit is a positive number of minutes", repr(minutes), "give another, or none")
-    folder = Path(out).absolute()
+    folder = as_path("--out", out).absolute()
     if not extend:
         require_same_profile(profile, folder / "machine.json")
     check_writable(folder / "records")

@@ -12,6 +12,7 @@ from filelock import FileLock
 from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.tasks import Task
 from greenai_utils.trials import Trial, canonical
+from greenai_utils.values import as_path, shown
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,14 @@ class Store:
 
     Args:
         folder: Made at the first append.
+
+    Raises:
+        InputError: The folder is no path, or something else lies there.
+        CorruptRecordsError: See `refresh`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = as_path("the folder of records", folder)
         self._records: dict[str, Record] = {}
         self._read_to: dict[Path, tuple[int, int]] = {}  # bytes and lines of each file already read
         self.refresh()
@@ -94,7 +99,8 @@ class Store:
             False if another writer has recorded the same key meanwhile; nothing is written then.
 
         Raises:
-            InputError: The folder cannot be written to.
+            InputError: The folder cannot be written to, the study is no name for a file, the subject neither a trial
+                nor a task, or what was observed not what JSON can hold.
             OSError: The disk is full or failing; the file is as it was before.
             CorruptRecordsError: See `refresh`.
         """
@@ -106,15 +112,9 @@ class Store:
         Returns:
             False if another writer has recorded one of the keys meanwhile; nothing is written then.
         """
-        records = [
-            {
-                "key": subject.key,
-                "study": study,
-                "task" if isinstance(subject, Task) else "trial": subject.as_record(),
-                **seen,
-            }
-            for subject, seen in subjects
-        ]
+        if not isinstance(study, str) or not study.isidentifier():
+            raise InputError("a study's name serves as the name of a file", shown(study), "give one of plans.STUDIES")
+        records = [_as_record(study, subject, seen) for subject, seen in subjects]
         data = "".join(canonical(record) + "\n" for record in records).encode()
         check_writable(self.folder)
         with FileLock(self.folder / ".lock"):
@@ -126,6 +126,33 @@ class Store:
             _write_whole(file, data)
             self.refresh()
         return True
+
+
+def _as_record(study: str, subject: Trial | Task, seen: Record) -> Record:
+    """A record of what was trained or measured.
+
+    Raises:
+        InputError: The subject is neither a trial nor a task, or what was observed is nothing that JSON can hold, or
+            would hide what identifies the record.
+    """
+    if not isinstance(subject, Trial | Task):
+        raise InputError("a record is of a trial or a task", shown(subject), "pass what was trained or measured")
+    own = {
+        "key": subject.key,
+        "study": study,
+        "task" if isinstance(subject, Task) else "trial": subject.as_record(),
+    }
+    if not isinstance(seen, dict) or seen.keys() & {"key", "study", "trial", "task"}:
+        raise InputError(
+            "what was observed is a dictionary without key, study, trial and task", shown(seen), "rename these"
+        )
+    try:
+        canonical(seen)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "what was observed is what JSON can hold, without NaN", f"{error}", "give plain values, None for none"
+        ) from error
+    return {**own, **seen}
 
 
 def check_writable(folder: Path) -> None:
@@ -151,11 +178,11 @@ def check_writable(folder: Path) -> None:
 def _parse(text: bytes, file: Path, line: int) -> Record:
     try:
         record = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptRecordsError(file, line, f"no JSON ({error})") from error
     if (
         not isinstance(record, dict)
-        or not {"key", "study"} <= record.keys()
+        or not all(isinstance(record.get(name), str) for name in ("key", "study"))
         or ("trial" in record) == ("task" in record)
     ):
         raise CorruptRecordsError(file, line, "no record with key, study and either trial or task")

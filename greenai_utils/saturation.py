@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
-from greenai_utils.checks import FloatArray, finite, require_at_least, require_share
+from greenai_utils.checks import FloatArray, finite, require_at_least, require_share, seeded
 from greenai_utils.errors import InputError
 from greenai_utils.statistics import DRAWS_AT_A_TIME, Interval
 
@@ -149,7 +149,7 @@ def slope_ratio_interval(
         raise InputError("every observation has a unit", f"shape {labels.shape}", f"pass {energy.size} labels")
     units, position = np.unique(labels, return_inverse=True)
     require_at_least(units.size, 2, "units")
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     scales = _scales(energy)
     extent = float(np.ptp(energy))
     drawn = np.empty(resamples)

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Mapping
 
-from greenai_utils.errors import InputError
 from greenai_utils.search_energy import EnergyAwareParzen
 from greenai_utils.search_gp import GaussianProcessSearch, TwoObjectiveSearch
 from greenai_utils.search_halving import Hyperband, SuccessiveHalving
@@ -11,7 +10,8 @@ from greenai_utils.search_hyperopt import Annealing, RandomSearch, TreeParzenEst
 from greenai_utils.search_published import PublishedGaussianProcess, PublishedGrid, PublishedRandom
 from greenai_utils.search_sampling import GridSearch, SobolSearch
 from greenai_utils.spaces import Space
-from greenai_utils.strategy import Strategy, Suggestion, Told
+from greenai_utils.strategy import Strategy, Suggestion, Told, check_startup
+from greenai_utils.values import check_name
 
 __all__ = ["STRATEGIES", "Strategy", "Suggestion", "Told", "make_strategy"]
 
@@ -48,8 +48,8 @@ def make_strategy(name: str, space: Space, seed: int, trials: int, startup: int 
     Raises:
         InputError: There is no such strategy, or a number is out of range.
     """
-    if name not in STRATEGIES:
-        raise InputError(f"a strategy is one of {', '.join(STRATEGIES)}", repr(name), "name one of these")
+    check_name("a strategy", name, STRATEGIES)
+    check_startup(startup)
     strategy = STRATEGIES[name]
     settings = {"startup": startup} if "startup" in inspect.signature(strategy).parameters else {}
     return strategy(space, seed, trials, **settings)

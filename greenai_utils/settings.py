@@ -1,6 +1,7 @@
 """A profile: the size of the studies and how they are measured, read from YAML and validated."""
 
 import hashlib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from greenai_utils.errors import InputError
 from greenai_utils.networks import KINDS, Kind
 from greenai_utils.spaces import SPACES, Space, get_space
 from greenai_utils.trials import canonical, protocol
+from greenai_utils.values import LARGEST, as_path, is_number, is_whole, shown
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,12 @@ class TuningSettings:
         _require(self, "others", lambda _: len(set(spaces)) == len(spaces), "one entry for each space but the first")
         _require(self, "startup_trials", lambda value: value >= 1, "at least 1")
         _require(self, "strategies", lambda value: len(set(value)) == len(value) > 0, "one or more different names")
-        _require(self, "targets", lambda value: all(0 < share <= 1 for share in value), "shares in (0, 1]")
+        _require(
+            self,
+            "targets",
+            lambda value: len(set(value)) == len(value) > 0 and all(0 < share <= 1 for share in value),
+            "one or more different shares in (0, 1]",
+        )
         self.budget  # noqa: B018 (a wrong budget is an error here, not later)
 
     @property
@@ -351,7 +358,12 @@ class LeverSettings:
         for name in ("batch_size", "epochs", "members"):
             _require(self, name, lambda value: value >= 1, "at least 1")
         _require(self, "learning_rate", lambda value: 0 < value < float("inf"), "a positive number")
-        _require(self, "rate_factors", lambda value: value and min(value) > 0, "one or more positive numbers")
+        _require(
+            self,
+            "rate_factors",
+            lambda value: len(set(value)) == len(value) > 0 and min(value) > 0,
+            "one or more different positive numbers",
+        )
         _require(self, "repetitions", lambda value: value >= 2, "at least 2")
         _require(self, "compilations", lambda value: value >= 0, "zero or more")
         _require(self, "together", lambda value: len(set(value)) == len(value) >= 2, "two or more different levers")
@@ -433,10 +445,10 @@ def load_profile(name: str) -> Profile:
     Raises:
         InputError: There is no such profile, or a setting in it is unknown, missing or out of range.
     """
-    if name not in profile_names():
+    if not isinstance(name, str) or name not in profile_names():
         raise InputError(
             f"a profile is one of {', '.join(profile_names())}",
-            repr(name),
+            shown(name),
             f"name one of these, or write {paths.PROFILES.relative_to(paths.ROOT)}/{name}.yaml",
         )
     return read_profile(paths.profile_file(name))
@@ -446,15 +458,39 @@ def read_profile(file: Path) -> Profile:
     """Read a profile from a YAML file.
 
     Raises:
-        InputError: A setting is unknown, missing or out of range.
+        InputError: The file cannot be read, or a setting is unknown, missing, set twice or out of range.
     """
+    file = as_path("a profile's file", file)
     try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{file.name} is YAML", str(error), "mend the line it names") from error
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("a profile is a text file in UTF-8", f"{file}: {error}", "name another file") from error
+    try:
+        content = yaml.load(text, _Loader)
+    # What a tag such as !!int promises and its text does not keep ends in any of the others.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file.name} is YAML", f"{error}", "mend the line it names") from error
     if not isinstance(content, Mapping):
-        raise InputError(f"{file.name} holds settings by name", type(content).__name__, "start from quick.yaml")
+        raise InputError(f"{file.name} holds settings by name", shown(content), "start from quick.yaml")
+    if "name" in content:
+        raise InputError("a profile is named by its file", f"name: {shown(content['name'])}", "remove that line")
     return _build(Profile, {"name": file.stem, **content}, file.name)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which no name is set twice, and 1e-4 is the number that it looks like: YAML 1.1 wants 1.0e-4."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is set twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(  # YAML 1.2's numbers with an exponent
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 NOT_MEASURED = ("description", "recorded", "carbon")
@@ -508,14 +544,14 @@ def _plain(value: Any) -> Any:
 def _require(settings: Any, name: str, holds: typing.Callable[[Any], bool], rule: str) -> None:
     value = getattr(settings, name)
     if not holds(value):
-        raise InputError(f"{name} is {rule}", repr(value), f"change {name} in the profile")
+        raise InputError(f"{name} is {rule}", shown(value), f"change {name} in the profile")
 
 
 def _build(cls: type, content: Any, where: str) -> Any:
     """Make a settings dataclass from a mapping, strictly: every name known, every type as annotated."""
     if not isinstance(content, Mapping):
         raise InputError(
-            f"{where} holds settings by name", repr(content), f"write one line for each setting of {where}"
+            f"{where} holds settings by name", shown(content), f"write one line for each setting of {where}"
         )
     known = {item.name: item for item in fields(cls)}
     unknown = [str(name) for name in content if name not in known]
@@ -538,6 +574,14 @@ def _build(cls: type, content: Any, where: str) -> Any:
     return cls(**made)
 
 
+IN_WORDS = {
+    bool: "true or false (type bool)",
+    int: "a whole number (type int)",
+    float: "a finite number (type float)",
+    str: "a text (type str)",
+}
+
+
 def _convert(kind: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is typing.Literal:  # the settings class itself says which names there are
@@ -549,19 +593,20 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return _convert(next(option for option in kinds if option is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{where} is a list", repr(value), "write it as [a, b]")
+            raise InputError(f"{where} is a list", shown(value), "write it as [a, b]")
         return tuple(_convert(typing.get_args(kind)[0], item, where) for item in value)
     if is_dataclass(kind):
         return _build(typing.cast(type, kind), value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and is_number(value):
         return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{where} is of type {kind.__name__}", repr(value), f"write a {kind.__name__}")
+    fits = is_whole(value, -LARGEST) if kind is int else isinstance(value, kind)
+    if not fits or kind is float:
+        raise InputError(f"{where} is {IN_WORDS[kind]}", shown(value), f"write {IN_WORDS[kind]}")
     return value
 
 
 def _spaces(value: Any, where: str) -> tuple[Space, ...]:
     """Search spaces as YAML holds them, by name."""
     if not isinstance(value, Mapping):
-        raise InputError(f"{where} holds search spaces by name", repr(value), "write `name: {dimension: ...}`")
-    return tuple(Space.from_mapping(str(name), dimensions) for name, dimensions in value.items())
+        raise InputError(f"{where} holds search spaces by name", shown(value), "write `name: {dimension: ...}`")
+    return tuple(Space.from_mapping(name, dimensions) for name, dimensions in value.items())

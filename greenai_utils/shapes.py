@@ -6,6 +6,7 @@ from itertools import product
 from typing import Literal, get_args
 
 from greenai_utils.errors import InputError
+from greenai_utils.values import check_count, check_name
 
 Kind = Literal["convolution", "linear", "relu", "batch_norm", "max_pool"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -34,12 +35,10 @@ class Shape:
     outputs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"a micro-benchmark is of {', '.join(KINDS)}", repr(self.kind), "name one of these")
+        check_name("the kind of a micro-benchmark", self.kind, KINDS)
         numbers = {"batch": self.batch, "channels": self.channels, "size": self.size, "outputs": self.results}
         for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is a whole number of at least 1", repr(value), f"raise {name}")
+            check_count(name, value)
         if self.results != self.channels and self.kind not in ("convolution", "linear"):
             raise InputError(
                 f"{self.kind} keeps its channels", f"{self.channels} to {self.results}", "leave out outputs"

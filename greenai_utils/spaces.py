@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from greenai_utils.errors import InputError
+from greenai_utils.values import check_name, check_switch, check_type, is_number, shown
 
 Configuration = dict[str, float | int]
 """A value for every dimension of a space, by name; whole numbers are `int`, all others `float`."""
@@ -49,24 +50,25 @@ class Dimension:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise InputError("a dimension is named like a field", repr(self.name), "name a hyperparameter")
-        self._require(self.scale in get_args(Scale), "scale is linear or log", repr(self.scale), "name one of these")
-        self._require(self.kind in get_args(Kind), "kind is real or integer", repr(self.kind), "name one of these")
-        self._require(
-            isinstance(self.include_high, bool),
-            "include_high is yes or no",
-            repr(self.include_high),
-            "write true or false",
-        )
+        check_name(f"{self.name}: scale", self.scale, get_args(Scale))
+        check_name(f"{self.name}: kind", self.kind, get_args(Kind))
+        check_switch(f"{self.name}: include_high", self.include_high)
         for name in ("low", "high"):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            self._require(number, "a bound is a finite number", f"{name} = {value!r}", f"give a number for {name}")
+            got = f"{name} = {shown(value)}"
+            self._require(is_number(value), "a bound is a finite number", got, f"give a number for {name}")
             whole = self.kind == "real" or float(value).is_integer()
             self._require(
                 whole, "a bound of an integer is whole", f"{name} = {value!r}", "round it or write kind: real"
             )
         self._require(
             self.low < self.high, "low lies below high", f"[{self.low!r}, {self.high!r}]", "change the bounds"
+        )
+        self._require(
+            is_number(self.high - self.low),
+            "the range from low to high is finite",
+            f"[{self.low!r}, {self.high!r}]",
+            "change the bounds",
         )
         self._require(
             self.scale == "linear" or self.low > 0,
@@ -157,6 +159,11 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError("a search space has a name", shown(self.name), "give it one")
+        check_type("the dimensions of a space", self.dimensions, tuple, "write (Dimension(...), ...)")
+        for dimension in self.dimensions:
+            check_type("each dimension of a space", dimension, Dimension, "write Dimension(name, low, high)")
         if not self.dimensions:
             raise InputError(
                 "a search space has at least one dimension", f"none in {self.name!r}", "add a hyperparameter"
@@ -278,6 +285,5 @@ def get_space(name: str, own: Iterable[Space] = ()) -> Space:
         InputError: There is no such space.
     """
     known = {**SPACES, **{space.name: space for space in own}}
-    if name not in known:
-        raise InputError(f"a search space is one of {', '.join(known)}", repr(name), "name one of these")
+    check_name("a search space", name, known)
     return known[name]

@@ -24,8 +24,10 @@ from greenai_utils.checks import (
     require_columns,
     require_labels,
     require_share,
+    seeded,
 )
 from greenai_utils.errors import InputError
+from greenai_utils.values import check_name, check_switch, shown
 
 # The jackknife behind BCa costs n^2. With this many values its correction is far smaller than the interval.
 LARGEST_BCA_SAMPLE = 5_000
@@ -102,8 +104,7 @@ def bootstrap_contrast(
     """
     first, second = finite(a, "the first sample"), finite(b, "the second sample")
     require_at_least(min(first.size, second.size), 2, "values in each sample")
-    if contrast not in {"difference", "ratio"}:
-        raise InputError("a contrast is 'difference' or 'ratio'", repr(contrast), "choose one of them")
+    check_name("a contrast", contrast, ("difference", "ratio"))
     if paired and first.size != second.size:
         raise InputError("paired samples have one length", f"{first.size} and {second.size}", "align them pair by pair")
     if contrast == "ratio" and (np.min(second) <= 0 <= np.max(second)):
@@ -157,6 +158,10 @@ def _bootstrap(
 ) -> Interval:
     require_share(level, "a level")
     require_at_least(resamples, 100, "resamples")
+    check_switch("paired", paired)
+    if not callable(statistic):
+        raise InputError("a statistic can be called", shown(statistic), "pass a function, such as numpy.mean")
+    generator = seeded(seed)
     estimate = float(statistic(*samples))
     if all(np.ptp(sample) == 0 for sample in samples):
         return Interval(estimate, estimate, estimate)
@@ -172,7 +177,7 @@ def _bootstrap(
             batch=max(1, DRAWS_AT_A_TIME // largest),
             paired=paired,
             method="BCa" if largest <= LARGEST_BCA_SAMPLE else "percentile",
-            rng=np.random.default_rng(seed),
+            rng=generator,
         )
     low, high = result.confidence_interval
     if np.isnan(low) or np.isnan(high):

@@ -1,8 +1,7 @@
 """The interface of all search strategies: ask for a suggestion, tell its score."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from greenai_utils.errors import InputError
 from greenai_utils.spaces import Configuration, Space
+from greenai_utils.values import check_count, check_type, is_number, shown
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,11 @@ class Strategy(ABC):
     """The ways in which its trainings reach their full length: at which shares of it they pause, the last being 1."""
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
+        check_type("what a search changes", space, Space, "take one of spaces.SPACES, or make a Space")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise InputError("a search's seed is a whole number, zero or more", repr(seed), "change the seed")
+            raise InputError("a search's seed is a whole number, zero or more", shown(seed), "change the seed")
         if isinstance(trials, bool) or not isinstance(trials, int | np.integer) or trials < 1:
-            raise InputError("a search has a budget of at least 1 trial", repr(trials), "raise trials")
+            raise InputError("a search has a budget of at least 1 trial", shown(trials), "raise trials")
         self.space = space
         self.seed = int(seed)
         self.trials = int(trials)
@@ -139,22 +140,30 @@ class Strategy(ABC):
             InputError: The suggestion was never made or has been told before, the score is not finite, or the joules
                 are missing or not positive for a strategy that weighs them.
         """
+        check_type("what is told of", suggestion, Suggestion, "tell what ask returned")
         index = suggestion.index
         if not 0 <= index < len(self._asked) or self._asked[index] != suggestion:
             raise InputError("only what was asked for is told", f"{suggestion} in a search by {self.name}", "ask first")
         if index in self._told:
             raise InputError("each suggestion is told once", f"suggestion {index} again", "tell the next one")
-        if not math.isfinite(score):
+        if not is_number(score):
             raise InputError(
                 "a score is a finite number",
-                f"{score!r} for suggestion {index}",
+                f"{shown(score)} for suggestion {index}",
                 "give a diverged training a low score",
             )
-        if self.needs_cost and (cost_j is None or not math.isfinite(cost_j) or cost_j <= 0):
+        known = is_number(cost_j) and cost_j > 0
+        if self.needs_cost and not known:
             raise InputError(
                 f"{self.name} weighs the joules of every trial, a positive number",
-                f"{cost_j!r} for suggestion {index}",
+                f"{shown(cost_j)} for suggestion {index}",
                 "measure or estimate them, or choose a strategy that needs none",
+            )
+        if cost_j is not None and not (is_number(cost_j) and cost_j >= 0):
+            raise InputError(
+                "the joules of a trial are a number, zero or more",
+                f"{shown(cost_j)} for suggestion {index}",
+                "measure or estimate them, or leave them out",
             )
         told = Told(suggestion.configuration, float(score), None if cost_j is None else float(cost_j))
         self._told[index] = told
@@ -176,7 +185,8 @@ class Strategy(ABC):
         Raises:
             InputError: A record is not of this strategy, space and seed, or there are more than the strategy makes.
         """
-        records: Sequence[Told | None] = [None if item is None else Told(*item) for item in history]
+        check_count("at_once", at_once)
+        records = _as_told(history)
         while len(self._asked) < len(records):
             batch = [self.ask()]
             while self.ready and len(batch) < at_once:
@@ -211,6 +221,27 @@ class Strategy(ABC):
         return
 
 
+def _as_told(history: object) -> list[Told | None]:
+    """What became of every suggestion of a recorded search.
+
+    Raises:
+        InputError: An entry is not what `restore` takes.
+    """
+    if not isinstance(history, Iterable) or isinstance(history, str | bytes | Mapping):
+        raise InputError("a recorded search is a list", shown(history), "give (configuration, score) for each trial")
+    records: list[Told | None] = []
+    for item in history:
+        whole = isinstance(item, tuple) and 2 <= len(item) <= 3 and isinstance(item[0], dict)
+        if item is not None and not whole:
+            raise InputError(
+                "a recorded search holds (configuration, score) or (configuration, score, joules) of every trial",
+                f"{shown(item)} as suggestion {len(records)}",
+                "give a dictionary and a number, or None for a trial without a record",
+            )
+        records.append(None if item is None else Told(*item))
+    return records
+
+
 def check_startup(startup: int) -> int:
     """The number of trials before a strategy trusts its model.
 
@@ -218,5 +249,5 @@ def check_startup(startup: int) -> int:
         InputError: It is not a whole number of at least 1.
     """
     if isinstance(startup, bool) or not isinstance(startup, int | np.integer) or startup < 1:
-        raise InputError("a model-based strategy starts with at least 1 trial", repr(startup), "raise its start")
+        raise InputError("a model-based strategy starts with at least 1 trial", shown(startup), "raise its start")
     return int(startup)

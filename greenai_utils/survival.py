@@ -23,13 +23,16 @@ from greenai_utils.checks import (
     as_list,
     finite,
     numbers,
+    numbers_or_gaps,
     require_at_least,
     require_columns,
     require_labels,
     require_share,
+    seeded,
 )
 from greenai_utils.errors import InputError
 from greenai_utils.statistics import Interval
+from greenai_utils.values import is_number, shown
 
 BoolArray = NDArray[np.bool_]
 
@@ -54,8 +57,8 @@ def energy_to_target(curve: pd.DataFrame, target: float) -> EnergyToTarget:
     Raises:
         InputError: The curve is not a step function (see `anytime.check_curve`), the target is NaN.
     """
-    if not np.isfinite(target):
-        raise InputError("a target is a finite score", repr(target), "compute it from scores without NaN")
+    if not is_number(target):
+        raise InputError("a target is a finite score", shown(target), "compute it from scores without NaN")
     joules, best = check_curve(curve)
     there = best >= target
     return EnergyToTarget(float(joules[there.argmax()] if there.any() else joules[-1]), bool(there.any()))
@@ -235,11 +238,11 @@ def energy_to_target_table(
     """
     groups, searches = as_list(by), as_list(search)
     require_columns(frame, [*groups, *searches, "cumulative_j", "best_so_far"])
-    top = float(frame["best_so_far"].max() if best is None else best)
-    if not (np.isfinite(top) and top > 0):
-        raise InputError("targets are shares of a positive best score", repr(top), "pass best, or positive scores")
+    top = pd.Series(numbers_or_gaps(frame, "best_so_far")).max() if best is None else best
+    if not is_number(top) or top <= 0:
+        raise InputError("targets are shares of a positive best score", shown(top), "pass best, or positive scores")
     rows = []
-    for target in targets:
+    for target in finite(targets, "the list of targets").tolist():
         reached = energies_to_target(frame, [*groups, *searches], target * top)
         samples = {key: _searches_of(part) for key, part in reached.groupby(groups, observed=True)}
         end = _horizon(_common_horizon(list(samples.values())))
@@ -280,8 +283,8 @@ def _common_horizon(samples: list[tuple[FloatArray, BoolArray]]) -> float:
 
 
 def _horizon(horizon: float) -> float:
-    if not (np.isfinite(horizon) and horizon > 0):
-        raise InputError("a horizon is a positive number of joules", repr(horizon), "pass one, or use the default")
+    if not is_number(horizon) or horizon <= 0:
+        raise InputError("a horizon is a positive number of joules", shown(horizon), "pass one, or use the default")
     return float(horizon)
 
 
@@ -297,7 +300,7 @@ def _resampled(
     require_share(level, "a level")
     require_at_least(resamples, 100, "resamples")
     require_at_least(min(energy.size for energy, _ in samples), 2, "searches")
-    generator = np.random.default_rng(seed)
+    generator = seeded(seed)
     estimates, drawn = [], []
     for energy, event in samples:
         counts = generator.multinomial(energy.size, np.full(energy.size, 1 / energy.size), size=resamples)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from greenai_utils.errors import InputError
 from greenai_utils.trials import canonical
+from greenai_utils.values import shown
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,17 @@ class Task:
         defining: Everything that defines it, ready for JSON: names, numbers, texts and their lists and dictionaries.
 
     Raises:
-        InputError: What defines it is nothing, or nothing that JSON can hold.
+        InputError: The study has no name, or what defines it is nothing, or nothing that JSON can hold.
     """
 
     study: str
     defining: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.study, str) or not self.study:
+            raise InputError("a task belongs to a study", shown(self.study), "give the study's name")
+        if not isinstance(self.defining, Mapping) or not all(isinstance(name, str) for name in self.defining):
+            raise InputError("a task is defined by values by name", shown(self.defining), "give a dictionary of them")
         try:
             canonical(dict(self.defining))
         except (TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Train one trial under a meter that is passed in, and evaluate what came out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -21,6 +21,7 @@ from greenai_utils.stacked import StackedNetwork, supports
 from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.trials import Trial
+from greenai_utils.values import check_switch, check_type
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def train(
 
     Raises:
         InputError: There is no such device, or none with the trial's precision; the data set is another one or on
-            another device; or a batch is larger than the training split.
+            another device; a batch is larger than the training split; or an argument is of another kind.
     """
     split = check_training(trial, dataset, device)
+    check_way(meter, engine, [] if start is None else [start], keep)
     with flushing(trial.flush_denormal):
         model = make_network(trial, dataset)
         stacked = is_stacked(model, trial, split, engine)
@@ -197,6 +199,8 @@ def check_training(trial: Trial, dataset: Dataset, device: str | torch.device) -
         InputError: There is no such device, or none with the trial's precision; the data set is another one or on
             another device; or a batch is larger than the training split.
     """
+    check_type("what is trained", trial, Trial, "make one with trials.Trial(...)")
+    check_type("what it is trained on", dataset, Dataset, "load it with datasets.load")
     found = check_device(device)
     check_precision(trial.precision, found)
     if dataset.name != trial.dataset:
@@ -218,6 +222,19 @@ def check_training(trial: Trial, dataset: Dataset, device: str | torch.device) -
             "choose a smaller batch size",
         )
     return split
+
+
+def check_way(meter: EnergyMeter, engine: Engine, starts: Sequence[Checkpoint], keep: bool) -> None:
+    """Check what a training is carried out with.
+
+    Raises:
+        InputError: One of them is of another kind.
+    """
+    check_type("what reads a training", meter, EnergyMeter, "open one with energy.open_meter")
+    check_type("how a training is carried out", engine, Engine, "pass engine.Engine(...)")
+    check_switch("keep", keep)
+    for start in starts:
+        check_type("where a training goes on from", start, Checkpoint, "pass the checkpoint of an outcome")
 
 
 def _scorer(

@@ -17,7 +17,8 @@ from greenai_utils.datasets import Split
 from greenai_utils.errors import InputError
 from greenai_utils.layer_calls import LayerCall, Recorder
 from greenai_utils.parts import first_line, kept_generators
-from greenai_utils.trials import Hyperparameters, Precision
+from greenai_utils.trials import PRECISIONS, Hyperparameters, Precision
+from greenai_utils.values import check_name, check_type, is_whole, shown
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes the network's output and the labels; returns one number to minimise."""
@@ -54,8 +55,10 @@ def batch_loader(split: Split, batch_size: int, seed: int = 0) -> Loader:
         InputError: No such batch can be made of the split.
     """
     images = len(split.labels)
-    if not 1 <= batch_size <= images:
-        raise InputError(f"a batch holds 1 to {images} images of this split", repr(batch_size), "change the batch size")
+    if not is_whole(batch_size, 1) or batch_size > images:
+        raise InputError(
+            f"a batch holds 1 to {images} images of this split", shown(batch_size), "change the batch size"
+        )
     order = torch.randperm(images, generator=torch.Generator().manual_seed(seed)).to(split.labels.device)
     batches = cycle([part for part in order.split(batch_size) if len(part) == batch_size])
 
@@ -78,6 +81,9 @@ class Step:
         optimiser: Makes an optimiser for a list of weights.
         load: Gets a batch. None gives every step `example_input` and `labels`, which then costs nothing.
         precision: Of the forward and backward pass.
+
+    Raises:
+        InputError: The network is no module, loss, optimiser or loader cannot be called, or there is no such precision.
     """
 
     model: nn.Module
@@ -87,6 +93,14 @@ class Step:
     optimiser: MakeOptimiser = adam
     load: Loader | None = None
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_type("a network", self.model, nn.Module, "pass the network itself")
+        for name in ("loss", "optimiser", "load"):
+            function = getattr(self, name)
+            if not callable(function) and not (name == "load" and function is None):
+                raise InputError(f"{name} can be called", shown(function), f"pass a function for {name}")
+        check_name("precision", self.precision, PRECISIONS)
 
     @property
     def device(self) -> torch.device:

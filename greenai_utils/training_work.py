@@ -22,6 +22,7 @@ from greenai_utils.training import fit, make_network
 from greenai_utils.training_step import Loss
 from greenai_utils.trainings import Training
 from greenai_utils.trials import Trial
+from greenai_utils.values import check_count, check_type, is_list, shown
 
 
 def training_counts(
@@ -31,10 +32,18 @@ def training_counts(
 
     Arguments as for `prediction.predict_energy`.
     """
+    check_type("a network", model, nn.Module, "pass the network itself")
+    if not is_list(input_shape) or len(input_shape) < 2:
+        raise InputError(
+            "input_shape is the number of images and then the shape of one",
+            shown(input_shape),
+            "give it, such as (54000, 1, 28, 28)",
+        )
+    for name, value in (("the images (first of input_shape)", input_shape[0]), ("batch", batch), ("epochs", epochs)):
+        check_count(name, value)
+    for value in input_shape[1:]:
+        check_count("each size of an image (after the first of input_shape)", value)
     images, *shape = input_shape
-    for name, value in {"images (the first of input_shape)": images, "batch": batch, "epochs": epochs}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} is a whole number of at least 1", repr(value), "change it")
     if batch > images:
         raise InputError(
             f"a batch holds at most the {images} images that input_shape begins with",

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from greenai_utils.errors import InputError
 from greenai_utils.networks import NetworkSpec
+from greenai_utils.values import check_count, check_name, check_switch, check_type, is_number, is_whole, shown
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -38,9 +39,9 @@ class Hyperparameters:
             ("weight_decay", 0.0, float("inf")),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+            if not is_number(value) or not isinstance(value, int | float) or not low <= value < high:
                 raise InputError(
-                    f"{name} lies in [{low:g}, {high:g})", repr(value), f"give a number in that range for {name}"
+                    f"{name} lies in [{low:g}, {high:g})", shown(value), f"give a number in that range for {name}"
                 )
 
 
@@ -63,6 +64,10 @@ class Protocol:
     batch norm normalised by the test set itself."""
     stay_on_device: bool = True
     """Keep data and losses on the device. The published code copied every batch and read every loss back."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            check_switch(item.name, getattr(self, item.name))
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -88,8 +93,7 @@ def protocol(name: str) -> Protocol:
     Raises:
         InputError: There is no such protocol.
     """
-    if name not in protocol_names():
-        raise InputError("a protocol is one of " + ", ".join(protocol_names()), repr(name), "name one of these")
+    check_name("a protocol", name, protocol_names())
     return PROTOCOLS[name] if name in PROTOCOLS else replace(Protocol(), **{name.removeprefix("fault:"): False})
 
 
@@ -149,24 +153,25 @@ class Trial:
     stop_at: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.dataset, str) or not self.dataset:
+            raise InputError("a data set is named", shown(self.dataset), "name one that datasets.load knows")
+        for name, kind in (("network", NetworkSpec), ("hyperparameters", Hyperparameters), ("protocol", Protocol)):
+            check_type(f"the {name} of a trial", getattr(self, name), kind, f"make it with trials.{kind.__name__}(...)")
+        check_switch("flush_denormal", self.flush_denormal)
         for name, lowest in (("seed", 0), ("repetition", 0), ("epochs", 1), ("batch_size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise InputError(f"{name} is a whole number of at least {lowest}", repr(value), f"raise {name}")
+            check_count(name, getattr(self, name), lowest)
         for name in ("side", "max_steps"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is empty or a whole number of at least 1", repr(value), f"change {name}")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision is one of {', '.join(PRECISIONS)}", repr(self.precision), "name one of these")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule is one of {', '.join(SCHEDULES)}", repr(self.schedule), "name one of these")
+            if value is not None and not is_whole(value, 1):
+                raise InputError(f"{name} is empty or a whole number of at least 1", shown(value), f"change {name}")
+        check_name("precision", self.precision, PRECISIONS)
+        check_name("schedule", self.schedule, SCHEDULES)
         for name, value in (
             ("train_share", self.train_share),
             ("stop_at", 1.0 if self.stop_at is None else self.stop_at),
         ):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-                raise InputError(f"{name} lies in (0, 1]", repr(value), f"give a share for {name}")
+            if not is_number(value) or not isinstance(value, int | float) or not 0 < value <= 1:
+                raise InputError(f"{name} lies in (0, 1]", shown(value), f"give a share for {name}")
         if self.stop_at is not None and not self.protocol.hold_out_validation:
             raise InputError(
                 "a training stops by the accuracy on a split that it does not learn from",

@@ -1,6 +1,5 @@
 """Whether tables and figures of a profile are what its records give: all are rebuilt elsewhere and compared."""
 
-import json
 import os
 import platform
 import shutil
@@ -19,7 +18,7 @@ from greenai_utils.energy import Reading
 from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.executed import check_executed
 from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
-from greenai_utils.goes import changed_records, not_recorded, remarks, require_same_profile
+from greenai_utils.goes import changed_records, not_recorded, read_machine, remarks, require_same_profile
 from greenai_utils.published import local_files
 from greenai_utils.records import Record, Store
 from greenai_utils.settings import Profile, load_profile
@@ -93,7 +92,7 @@ def verify(name: str) -> str:
     if without_authors:
         agreed += "; those of the authors' data, which are not here, were left out"
     file = paths.machine_file(name)
-    told = remarks(json.loads(file.read_text()), profile) if file.exists() else ["there is no machine.json"]
+    told = remarks(read_machine(file), profile) if file.exists() else ["there is no machine.json"]
     return "\n".join([agreed, *(f"note: {remark}" for remark in told)])
 
 
@@ -102,7 +101,7 @@ def check_records(profile: Profile) -> list[str]:
     file = paths.machine_file(profile.name)
     found = []
     if file.exists():
-        found += changed_records(json.loads(file.read_text()), file.parent)
+        found += changed_records(read_machine(file), file.parent)
     elif profile.recorded:
         found.append("machine.json: missing")
     for record in Store(paths.records_folder(profile.name)):

@@ -17,7 +17,7 @@ from greenai_utils.energy import EnergyMeter
 from greenai_utils.engine import Engine
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
-from greenai_utils.goes import GoLog, describe_code, records_sha256, utc_now
+from greenai_utils.goes import GoLog, describe_code, read_machine, records_sha256, utc_now
 from greenai_utils.gpu_watch import flags_of
 from greenai_utils.instruments import Instruments, open_instruments
 from greenai_utils.machine import machine_description
@@ -261,8 +261,8 @@ def identify(profile: Profile, description: Record, file: Path) -> str:
     if not file.exists():
         write_text(file, json.dumps({"id": identity, **description}, indent=2, sort_keys=True) + "\n")
         return identity
-    recorded = json.loads(file.read_text())
-    if recorded["id"] != identity:
+    recorded = read_machine(file)
+    if recorded.get("id") != identity:
         differing = [
             f"{name}: {recorded.get(name)!r} there, {value!r} here"
             for name, value in defining.items()

@@ -199,7 +199,7 @@ FRAME = table([(0.5, 10), (0.9, 30), (0.7, 20)]).assign(word="x", gap=[1, np.nan
         (lambda: knee(pd.concat([FRAME[:1]] * 3), "accuracy", "joules"), "a front of one point"),
         (lambda: knee(FRAME, "accuracy", ["joules", "flat"]), "two objectives"),
         (lambda: marginal_cost(FRAME[:1], "accuracy", "joules"), "a front of one point"),
-        (lambda: marginal_cost(FRAME, "accuracy", "joules", step=0), "a step is positive"),
+        (lambda: marginal_cost(FRAME, "accuracy", "joules", step=0), "step is a positive, finite number"),
         (lambda: attainment_surface(FRAME, "word", "accuracy", "joules"), "at least 2 runs"),
         (lambda: attainment_surface(FRAME, "gap", "accuracy", "joules"), "missing"),
         (lambda: attainment_surface(FRAME, "joules", "accuracy", "joules", percentiles=[0]), "above 0"),

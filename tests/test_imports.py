@@ -17,6 +17,7 @@ MODULES = sorted(file.stem for file in PACKAGE.glob("*.py") if file.stem != "__i
 ORDER = (
     *(
         "errors",
+        "values",
         "paths",
         "files",
         "spaces",

@@ -52,7 +52,7 @@ def test_shapes_make_the_layers_that_they_name() -> None:
 @pytest.mark.parametrize(
     ("kind", "numbers", "message"),
     [
-        ("transformer", (1, 1, 1), "a micro-benchmark is of convolution"),
+        ("transformer", (1, 1, 1), "kind of a micro-benchmark is one of convolution"),
         ("relu", (0, 1, 1), "batch is a whole number of at least 1; got 0"),
         ("relu", (1, 1.5, 1), "channels is a whole number"),
         ("relu", (1, 3, 4, 5), "relu keeps its channels; got 3 to 5"),

@@ -224,7 +224,7 @@ def test_a_space_of_the_readers_own_is_a_few_lines(tmp_path: Path) -> None:
         ("high: 0.1", "high: 1e-5", "learning_rate: low lies below high"),
         ("low: 1e-4", "low: 0", "learning_rate: a log-scaled bound is positive"),
         ("high: 0.1,", "", "no high"),
-        ("scale: log", "scale: cubic", "scale is linear or log"),
+        ("scale: log", "scale: cubic", "scale is one of linear, log"),
         ("low: 16", "low: 16.5", "a bound of an integer is whole"),
         ("learning_rate:", "momentum:", "momentum"),
         ("batch_size: {low: 16,", "batch_size: {low: 0,", "'mine' can be trained; got batch_size is a whole number"),

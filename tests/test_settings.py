@@ -112,7 +112,7 @@ def test_an_unknown_profile_lists_those_there_are() -> None:
         ),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, space: mine}", "got 'mine'"),
         ("description: minimal", "description: minimal\nmeter: {watts_per_core: -3}", "positive number of watts"),
-        ("description: minimal", "description: minimal\nmeter: {watts_per_core: .inf}", "positive number of watts"),
+        ("description: minimal", "description: minimal\nmeter: {watts_per_core: .inf}", "a finite number"),
         ("side: 32}}", "side: 32}, design: nested}", "design is crossed or published"),
         ("side: 32}}", "side: 32}, other_datasets: [digits]}", "other data sets, each once"),
         ("description: minimal", "description: minimal\nattribution: {networks: some}", "all or extremes"),

@@ -95,8 +95,8 @@ def test_levels_of_whole_numbers_are_whole_and_different():
         ({"low": -1.0, "high": 1.0, "scale": "log"}, "positive"),
         ({"low": 1.5, "high": 3, "kind": "integer"}, "whole"),
         ({"low": 1, "high": 3, "kind": "integer", "include_high": False}, "upper bound belongs"),
-        ({"low": 1, "high": 3, "kind": "whole"}, "real or integer"),
-        ({"low": 1, "high": 3, "scale": "square"}, "linear or log"),
+        ({"low": 1, "high": 3, "kind": "whole"}, "real, integer"),
+        ({"low": 1, "high": 3, "scale": "square"}, "linear, log"),
         ({"low": 1, "high": 3, "include_high": "no"}, "true or false"),
     ],
 )
