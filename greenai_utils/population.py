@@ -18,7 +18,7 @@ from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.training import accuracy, check_training, check_way, make_network
 from greenai_utils.trials import Trial
-from greenai_utils.values import check_type, is_list, is_number, shown
+from greenai_utils.values import check_type, is_list, shown
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +103,6 @@ def train_population(
     if not is_list(starts):
         raise InputError("where members go on from is a list", shown(starts), "give a checkpoint for every trial")
     check_way(meter, engine, starts, keep)
-    if imputed_j is not None and not (is_number(imputed_j) and imputed_j >= 0):
-        raise InputError(
-            "imputed joules are a number, zero or more", shown(imputed_j), "measure them, or leave them out"
-        )
     _check_starts(trials, starts)
     split = check_training(trials[0], dataset, device)
     if check_device(device).type not in ("cpu", "cuda"):
