@@ -271,7 +271,7 @@ def test_data_sets_have_fronts_of_their_own(data: StudyData, tmp_path: Path) -> 
     assert networks["layers"] == networks["layers, fashion_mnist"]
     with style():
         panels = draw(both, "03-training-and-prediction").axes
-    assert [axes.get_title() for axes in panels if axes.get_title()] == [
+    assert [title for axes in panels if (title := axes.get_title("left"))] == [
         "Layer study: mean over configurations",
         "Layer study: mean over configurations, on fashion_mnist",
         "Ladder of sizes: mean over repetitions",
