@@ -105,7 +105,7 @@ DOORS: list[tuple[str, Callable[[Any], object], str]] = [
     (
         "attainment percentiles",
         lambda wrong: fronts.attainment_surface(FRAME, "seed", "accuracy", "joules", wrong),
-        "list",
+        "list, array",
     ),
     ("Dimension low", lambda wrong: Dimension("rate", wrong, 1.0), "negative"),
     ("Dimension high", lambda wrong: Dimension("rate", 0.0, wrong), ""),
