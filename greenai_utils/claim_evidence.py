@@ -252,9 +252,10 @@ def _imputed(share: float) -> str:
 def _on_trials(evidence: Evidence) -> Iterable[_Finding]:
     for dataset, part in _parts(evidence.trials):
         share = part.loc[part["imputed"], "energy_j"].sum() / part["energy_j"].sum()
-        flag = _imputed(share).removeprefix("; ") if share > 0 else ""
+        imputed = bool(share > 0)
+        flag = _imputed(share).removeprefix("; ") if imputed else ""
         progress = effects.progress_ratio(part, CHANCE)
-        yield _Finding("4b diminishing within a search", dataset, flag, progress, share > 0)
+        yield _Finding("4b diminishing within a search", dataset, flag, progress, imputed)
         alike = part[part["alike"].to_numpy(dtype=bool)]
         if alike["search"].duplicated().any():
             yield _Finding("6a hyperparameters within a search", dataset, "", effects.energy_spread(alike))
