@@ -41,7 +41,7 @@ def is_whole(value: object, least: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
 
 
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
+def is_list(value: object) -> bool:
     """Whether a value holds several in order; a text holds only itself."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
