@@ -55,7 +55,7 @@ IDLE = "idle"
 
 _NETWORK = ["dataset", "side", "network", "linear_layers", "conv_layers", "relu", "batch_size"]
 _ADAM = ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay"]
-_LENGTH = ["epochs", "max_steps", "stacked"]
+_LENGTH = ["epochs", "max_steps", "schedule", "train_share", "stop_at", "stacked"]
 _PLACE = ["study", "status", "search", "search_trial", "fidelity", "space", "configuration", "seed", "repetition"]
 _OBSERVED = ["validation_accuracy", "test_accuracy", "gross_j", "source"]
 
@@ -161,7 +161,7 @@ def record_evidence(tables: Mapping[str, pd.DataFrame], kind: str = "records") -
         alone=_alone_of(trials),
         ladders=_ladders_of(tables.get("ladders", none)),
         layers=_layers_of(trials),
-        crossed=True,
+        crossed=_are_crossed(trials),
         switched=trials,
         meters=tables.get("meter_comparison", none),
         mended=_mended_in(trials),
@@ -344,14 +344,19 @@ def _tuning_of(trials: pd.DataFrame) -> pd.DataFrame:
         charged = charged.fillna(tuning["imputed_j"].astype(float))
     known = charged.notna().groupby(tuning["search"]).transform("all")
     all_read = read.notna().groupby(tuning["search"]).transform("all")
-    variants = tuning.groupby("search")[[*_NETWORK, *_LENGTH]].transform("nunique")
     return tuning.assign(
         energy_j=charged,
         imputed=read.isna(),
         # A training that stopped early is no result of its search.
         accuracy=tuning["validation_accuracy"].fillna(tuning["test_accuracy"]).where(tuning["fidelity"] >= 1),
-        alike=all_read & (variants <= 1).all(axis="columns") & (tuning["status"] == "ok"),
+        alike=all_read & _are_alike(tuning, ["search"]) & (tuning["status"] == "ok"),
     )[known]
+
+
+def _are_alike(trials: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Whether the trials of a group train one network at one length; an empty value is a value like others."""
+    groups = trials[[*_NETWORK, *_LENGTH]].map(str).groupby([trials[name] for name in by])
+    return (groups.transform("nunique") == 1).all(axis="columns")
 
 
 def _alone_of(trials: pd.DataFrame) -> pd.DataFrame:
@@ -359,8 +364,7 @@ def _alone_of(trials: pd.DataFrame) -> pd.DataFrame:
     if trials.empty:
         return trials
     alone = trials[(trials["study"] == "alone") & (trials["status"] == "ok") & trials["gross_j"].notna()]
-    same = alone.groupby(["dataset", "space"])[[*_NETWORK, *_LENGTH]].transform("nunique") <= 1
-    alone = alone[same.all(axis="columns")].assign(energy_j=alone["gross_j"].astype(float))
+    alone = alone[_are_alike(alone, ["dataset", "space"])].assign(energy_j=alone["gross_j"].astype(float))
     # A configuration that was trained several times counts once, by its mean.
     return alone.groupby(["dataset", "space", *_ADAM], as_index=False)["energy_j"].mean()
 
@@ -390,6 +394,15 @@ def _layers_of(trials: pd.DataFrame) -> dict[str, LayerStudy]:
         str(dataset): LayerStudy.from_trainings(part, dense_relu=bool(part["dense_relu"].any()))
         for dataset, part in layers.groupby("dataset")
     }
+
+
+def _are_crossed(trials: pd.DataFrame) -> bool:
+    """Whether the layer study trained the same configurations with ReLU and without; the published design did not."""
+    if trials.empty:
+        return False
+    layers = trials[trials["study"] == "layers"]
+    without, with_relu = (set(map(tuple, layers.loc[layers["relu"] == relu, _ADAM].to_numpy())) for relu in (0, 1))
+    return bool(without & with_relu)
 
 
 def _mended_in(trials: pd.DataFrame) -> frozenset[str]:

@@ -10,14 +10,14 @@ from greenai_utils.claim_evidence import Evidence, judge, published_evidence, re
 from greenai_utils.claims import CLAIMS, DEFECTS, conclude
 from greenai_utils.errors import Gap
 from greenai_utils.front_tables import trained_alone
+from greenai_utils.meter_tables import AUTHORS, COUNTER, METHODS, compared_windows
 from greenai_utils.published_data import BOUNDARY, SOURCE
 from greenai_utils.settings import load_profile, profile_names
 from greenai_utils.study_data import StudyData
 from greenai_utils.tuning_tables import main_cell, tuning_summary
 
-METERS, _JOULES = "meter_comparison", ["authors_j", "counter_j"]
-"""A study that a profile may have, and what its records hold: joules of a window as the authors read them, and as a
-counter does."""
+_JOULES = [METHODS[AUTHORS], METHODS[COUNTER]]
+"""Joules of a window as the authors read them, and as a counter does."""
 SHIPPED = paths.ROOT / "data"
 """Where recorded profiles ship."""
 
@@ -100,6 +100,6 @@ def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
 
 def _meters(data: StudyData) -> pd.DataFrame:
     """The windows that were measured by several meters at once; none where a machine cannot."""
-    records = [record for record in data.tasks if record["study"] == METERS and "gap" not in record]
-    rows = [{"load": record["task"]["load"], **{name: record[name] for name in _JOULES}} for record in records]
+    windows = compared_windows(data)
+    rows = [{"load": record["task"]["load"], **{name: record[name] for name in _JOULES}} for record in windows]
     return pd.DataFrame(rows, columns=["load", *_JOULES])

@@ -20,7 +20,7 @@ from greenai_utils.front_tables import (
 from greenai_utils.ladder_tables import ladder_fits, ladder_returns, ladder_rungs, ladder_trials
 from greenai_utils.study_data import StudyData
 
-BLUE, ORANGE, GREEN = sns.color_palette(PALETTE)[:3]
+BLUE, ORANGE = sns.color_palette(PALETTE)[:2]
 GREY = "0.45"
 TITLES = {
     "tuning": "Tuning study",
@@ -28,6 +28,7 @@ TITLES = {
     "layers": "Layer study",
     "ladders": "Ladders",
 }
+MEANS = {"layers": "Layer study: mean over configurations", "ladders": "Ladder of sizes: mean over repetitions"}
 COST = "Gross energy of a training (J)"
 MOST_PANELS = 3
 """Panels that fit beside each other."""
@@ -53,7 +54,7 @@ def pareto_figure(data: StudyData) -> Figure:
         if np.isfinite(knee["knee_j"]):
             label = f"knee (in {knee['knee_share']:.0%} of samples)".replace("%", " %")
             axes.plot(knee["knee_j"], knee["knee_accuracy"], "o", ms=9, mfc="none", mec="black", mew=1.1, label=label)
-        axes.set(title=TITLES[study], xlabel=COST, xscale="log")
+        axes.set(title=_title(study), xlabel=COST, xscale="log")
         _few_ticks(axes)
         axes.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.45, -0.19), labelspacing=0.35)
     panels[0].set_ylabel("Validation accuracy")
@@ -65,10 +66,9 @@ def marginal_figure(data: StudyData) -> Figure:
     table, rungs = marginal_table(data), ladder_rungs(data)
     figure = Figure(figsize=(WIDTH, 3.0))
     axes = figure.subplots()
-    for (study, front), color, marker in zip(
-        table.groupby("study", sort=False), (BLUE, ORANGE, GREEN), "sD^", strict=False
-    ):
-        label = f"{TITLES[str(study)]}: between trials on its front"
+    colors = sns.color_palette(PALETTE)
+    for (study, front), color, marker in zip(table.groupby("study", sort=False), colors, MARKERS[1:], strict=False):
+        label = f"{_title(str(study))}: between trials on its front"
         axes.scatter(front["accuracy"], front["j_per_point"], s=16, fc="none", ec=color, marker=marker, label=label)
     for (ladder, means), dash in zip(rungs.groupby("ladder", sort=False), ("-", "--"), strict=False):
         label = f"Ladder of {ladder}: between means of {means['n'].min()}"
@@ -114,10 +114,10 @@ def attainment_figure(data: StudyData) -> Figure:
 def network_fronts_figure(data: StudyData) -> Figure:
     """Fronts of accuracy against the energy of training, and against that of 1,000 predictions, by network."""
     table = network_fronts(data)
-    names = {"layers": "Layer study: mean over configurations", "ladders": "Ladder of sizes: mean over repetitions"}
-    figure = Figure(figsize=(WIDTH, 6.2))
-    panels = figure.subplots(2, 2, sharey="row")
-    for row, (study, title) in zip(panels, names.items(), strict=True):
+    studies = list(table["study"].unique())
+    figure = Figure(figsize=(WIDTH, 3.1 * len(studies)))
+    panels = figure.subplots(len(studies), 2, sharey="row", squeeze=False)
+    for row, study in zip(panels, studies, strict=True):
         networks = table[table["study"] == study].reset_index(drop=True)
         for axes, cost, front, label in (
             (row[0], "training_j", "on_training_front", COST),
@@ -125,6 +125,8 @@ def network_fronts_figure(data: StudyData) -> Figure:
         ):
             _draw_networks(axes, networks, cost, front)
             axes.set_xlabel(label)
+        name, _, dataset = study.partition(", ")
+        title = f"{MEANS[name]}, on {dataset}" if dataset else MEANS[name]
         row[0].set(ylabel="Mean validation accuracy", title=title)
         row[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -155,6 +157,12 @@ def ladder_figure(data: StudyData) -> Figure:
     panels[0].set_ylabel("Validation accuracy")
     panels[0].legend(loc="lower right", fontsize=7)
     return figure
+
+
+def _title(study: str) -> str:
+    """A study as it stands in tables, in words: its name, and its data set where that is not its own."""
+    name, _, dataset = study.partition(", ")
+    return f"{TITLES[name]}, {dataset}" if dataset else TITLES[name]
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame) -> None:

@@ -70,6 +70,6 @@ def flagged(data: StudyData) -> str:
         return f"No trial is flagged as spoiled by another process on the GPU or by throttling: all {rest}"
     kinds = ", ".join(f"{row.trials} `{row.flag}`" for row in table.itertuples())
     return (
-        f"Flagged as spoiled, and left out of every table but `trials` and of every figure: {kinds or 'no trial'}, and "
-        f"{data.flagged_tasks} measurements that are no trainings; {rest}"
+        "Flagged as spoiled, and left out of everything but the table of trials and the sum of what all records spent: "
+        f"{kinds or 'no trial'}, and {len(data.flagged_tasks)} measurements that are no trainings; {rest}"
     )

@@ -101,8 +101,14 @@ def break_even(data: StudyData) -> str:
                 f"- **{name}**: {row.preparation_j:.3g} J beforehand are worth what {row.trainings:.1f} networks at "
                 f"the target save{interval}."
             )
-        else:
+        elif np.isfinite(row.saved_j):
             lines.append(f"- **{name}**: {row.preparation_j:.3g} J beforehand never pay, as nothing is saved after.")
+        else:
+            missed = "it" if np.isnan(row.network_j) else "the published loop"
+            lines.append(
+                f"- **{name}**: whether {row.preparation_j:.3g} J beforehand pay cannot be said, as {missed} never "
+                "reached the target."
+            )
     return "\n".join(lines)
 
 

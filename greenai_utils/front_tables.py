@@ -1,7 +1,7 @@
 """What accuracy costs: fronts of accuracy against energy, their knees, marginal costs and attainment.
 
-Each study has fronts of its own: its trials train on images of one size. Only joules that were read over a training
-take part; imputed ones say nothing about what this training cost.
+Each study has fronts of its own, and each data set of it: accuracies on two data sets do not compare. Only joules that
+were read over a training take part; imputed ones say nothing about what this training cost.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,10 +38,10 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
     """Every finished trial whose joules were read: of searches, of configurations trained alone, of layers and ladders.
 
     Returns:
-        The columns of `trials.csv`, and: `accuracy` (the one that its protocol chooses by), `accuracy_se` (its standard
-        error from the number of images), `energy_se_j` (that of the energy: the counter's, and how far repeated
-        trainings of the meter study scatter, relative to their mean), `group` (strategy, network or ladder), `unit`
-        (see `UNITS`).
+        The columns of `trials.csv`, `study` with the data set where that is not the study's own, and: `accuracy` (the
+        one that its protocol chooses by), `accuracy_se` (its standard error from the number of images), `energy_se_j`
+        (that of the energy: the counter's, and how far repeated trainings of the meter study scatter, relative to their
+        mean), `group` (strategy, network or ladder), `unit` (see `UNITS`).
     """
     parts = []
     for study, frame, group in (
@@ -52,7 +52,11 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
     ):
         finished = frame[(frame["status"] == "ok") & frame["gross_j"].notna()]
         if len(finished):
-            own = {"study": study, "group": group(finished), "unit": finished[UNITS[study]].astype(str)}
+            own = {
+                "study": _named(data, study, finished["dataset"]),
+                "group": group(finished),
+                "unit": finished[UNITS[study]].astype(str),
+            }
             parts.append(finished.astype({"gross_j": float}).assign(**own))
     trials = pd.concat(parts, ignore_index=True)
     accuracy = chosen_by(trials)
@@ -63,12 +67,16 @@ def accuracy_and_energy(data: StudyData) -> pd.DataFrame:
     )
 
 
+def _named(data: StudyData, study: str, datasets: pd.Series) -> pd.Series:
+    """A study's name, followed by the data set where that is not the one that its settings name first."""
+    settings = data.profile.tuning if study == "alone" else getattr(data.profile, study)
+    return pd.Series(study, datasets.index).where(datasets == settings.task.dataset, f"{study}, " + datasets)
+
+
 def trained_alone(data: StudyData) -> pd.DataFrame:
-    """Random configurations of the main cell's space that were each trained alone, from start to end."""
-    frame = data.trials[(data.trials["study"] == "alone") & (data.trials["space"] == data.profile.tuning.space)]
-    frame = frame[frame["dataset"] == data.profile.tuning.task.dataset]
-    begun = frame["start"] if "start" in frame else pd.Series(0.0, index=frame.index)
-    return frame[(frame["fidelity"] >= 1) & (begun == 0)]
+    """Random configurations of the main cell that were each trained alone, from start to end."""
+    frame = main_cell(data, data.alone)
+    return frame[(frame["fidelity"] >= 1) & (frame["start"] == 0)]
 
 
 def scatter(data: StudyData) -> float:
@@ -113,7 +121,7 @@ def network_label(trials: pd.DataFrame) -> pd.Series:
 
 
 def pareto_table(data: StudyData) -> pd.DataFrame:
-    """The trials that no other trial of their study beats in both accuracy and energy, by study and energy."""
+    """The trials that no other of their study and data set beats in both accuracy and energy, by study and energy."""
     columns = ["study", "dataset", "network", "group", "strategy", "key"]
     columns += ["accuracy", "accuracy_se", "test_accuracy", "gross_j", "energy_se_j"]
     fronts = [_front(trials)[columns] for _, trials in _studies(data)]
@@ -127,7 +135,7 @@ def front_knee(front: pd.DataFrame) -> pd.Series | None:
 
 @lru_cache(maxsize=2)
 def front_summary(data: StudyData) -> pd.DataFrame:
-    """One row a study: its front's size, knee and ends, and its hypervolume with a bootstrap interval.
+    """One row a study and data set: its front's size, knee and ends, and its hypervolume with a bootstrap interval.
 
     The share of bootstrap samples with the same knee tells how far the knee can be trusted; see `front_bootstrap` for
     what the interval of a hypervolume says and what it does not.
@@ -217,7 +225,8 @@ def network_fronts(data: StudyData) -> pd.DataFrame:
         for quantity in ("accuracy", "training_j", "predicting"):
             means = _means_of_replicates(trials, quantity)
             table = table.merge(means, on=["dataset", "network"], how="left")
-        parts.append(table.assign(study=study, **_on_fronts(table)))
+        for name, own in table.groupby(_named(data, study, table["dataset"]), sort=False):
+            parts.append(own.assign(study=name, **_on_fronts(own)))
     table = pd.concat(parts, ignore_index=True)
     table.columns = table.columns.str.replace("predicting", "prediction_j_per_1000")
     return with_source(table[["study", *table.columns.drop("study")]], data)
@@ -247,9 +256,9 @@ def attainment_table(data: StudyData) -> pd.DataFrame:
 
 
 def _studies(data: StudyData) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The trials of each study; one in which accuracy or energy never varies has no front to judge."""
+    """The trials of each study and data set; where accuracy or energy never varies there is no front to judge."""
     trials = accuracy_and_energy(data)
-    for study in UNITS:
+    for study in trials["study"].unique():
         part = trials[trials["study"] == study]
         if (part[["accuracy", "gross_j"]].nunique() > 1).all() and part["unit"].nunique() > 1:
             yield study, part

@@ -10,9 +10,11 @@ from greenai_utils.batches import training_split
 from greenai_utils.datasets import Dataset, Split
 from greenai_utils.engine import Engine
 from greenai_utils.levers import TRIED, Recipe, recipe_trial
-from greenai_utils.loops import Fit, fit_module, fit_stacked
+from greenai_utils.loops import Fit
+from greenai_utils.module_loop import fit_module
 from greenai_utils.plain_loop import fit_with_dataloader
 from greenai_utils.records import Record
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.tasks import Task
 from greenai_utils.training import accuracy, make_network

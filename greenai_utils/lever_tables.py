@@ -14,6 +14,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from greenai_utils.checks import FloatArray
+from greenai_utils.claim_effects import bootstrap_effect
 from greenai_utils.levers import planned_levers
 from greenai_utils.plans import LEVER_STUDY
 from greenai_utils.records import Record
@@ -26,6 +27,7 @@ LEVEL = 0.95
 PUBLISHED_LOOP = "published"
 """What no lever is pulled in."""
 JOULES_A_KWH = 3.6e6
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 NOT_PLANNED = "this profile leaves it out (compilations = 0), since compiling takes longer than it has"
 
 
@@ -95,20 +97,20 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
         if not len(own) or not (own["preparation_j"] > 0).all():
             continue
         a, b = _paired(own, reference)
-
-        def trainings(w: FloatArray, a: pd.DataFrame = a, b: pd.DataFrame = b) -> FloatArray:
-            saved = _expected(b, w) - _expected(a, w)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return np.where(saved > 0, _mean(a["preparation_j"], w) / saved, np.inf)
-
+        if not len(a):
+            continue
+        pays = _interval(_blocks(a, b), _trainings) if b["reached"].any() else UNKNOWN
+        if not _ratio(a, b).high < 1:
+            pays = pays._replace(high=np.nan)  # perhaps it never does
+        own_j, reference_j = _to_target(_blocks(a, b)[None])[0].tolist()
         rows.append(
             {
                 "levers": name,
                 "blocks": len(a),
                 "preparation_j": a["preparation_j"].mean(),
-                "network_j": float(_expected(a, _once(a))[0]),
-                "saved_j": float(_expected(b, _once(b))[0] - _expected(a, _once(a))[0]),
-                **_interval_columns("trainings", _resampled(len(a), trainings)),
+                "network_j": _finite(own_j),
+                "saved_j": _finite(reference_j - own_j),
+                **_interval_columns("trainings", pays),
             }
         )
     columns = ["levers", "blocks", "preparation_j", "network_j", "saved_j", "trainings"]
@@ -119,10 +121,11 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
 def compendium_cost(data: StudyData) -> pd.DataFrame:
     """What the recorded studies of this profile spent, and beside it what the authors' studies spent.
 
-    Joules of different sources or boundaries stand in rows of their own and are never added up. What was spent outside
-    of records is not here: idle power before the study, warming up, the notebooks themselves.
+    Joules of different sources or boundaries stand in rows of their own and are never added up. What flagged records
+    took was spent like the rest. What was spent outside of records is not here: idle power before the study, warming
+    up, the notebooks themselves.
     """
-    spent = [*_trial_costs(data.trials), *_task_costs(data)]
+    spent = [*_trial_costs(data.all_trials), *_task_costs(data)]
     table = pd.DataFrame(spent, columns=["study", "measurements", "energy_j", "source", "boundary"])
     groups = ["study", "source", "boundary"]
     own = table.groupby(groups, sort=False)[["measurements", "energy_j"]].sum().reset_index()
@@ -169,13 +172,13 @@ def _measured(blocks: pd.DataFrame, name: str) -> pd.DataFrame:
     own = blocks[blocks["levers"] == name]
     if "training_j" not in own:
         return own.iloc[:0]
-    return own.dropna(subset=["training_j"]).set_index("block").astype({"training_j": float})
+    return own.dropna(subset=["training_j"]).set_index("block").astype({"training_j": float, "preparation_j": float})
 
 
 def _costs(own: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
     members, reached = own["members"].sum(), own["reached"].sum()
     low, high = proportion_confint(reached, members, alpha=1 - LEVEL, method="wilson")
-    saved = Interval(np.nan, np.nan, np.nan)
+    saved = UNKNOWN
     if len(reference):
         estimate, upper, lower = (1 - value for value in _ratio(own, reference))
         saved = Interval(estimate, lower, upper)
@@ -210,18 +213,30 @@ def _verdict(reached: bool, saved: Interval, itself: bool) -> str:
 
 
 def _j_to_target(own: pd.DataFrame) -> Interval:
-    return _resampled(len(own), lambda weights: _expected(own, weights))
+    return _interval(_blocks(own), lambda sample: _to_target(sample)[:, 0])
 
 
 def _ratio(own: pd.DataFrame, other: pd.DataFrame) -> Interval:
-    """Joules to the target as a multiple of another recipe's, over the blocks that have both."""
+    """Joules to the target as a multiple of another recipe's, over the blocks that have both.
+
+    Of a recipe that never gets there nothing is a multiple.
+    """
     a, b = _paired(own, other)
+    if not b["reached"].any():
+        return UNKNOWN
 
-    def ratio(weights: FloatArray) -> FloatArray:
-        with np.errstate(invalid="ignore"):
-            return _expected(a, weights) / _expected(b, weights)
+    def ratio(sample: FloatArray) -> FloatArray:
+        expected = _to_target(sample)
+        return expected[:, 0] / expected[:, 1]
 
-    return _resampled(len(a), ratio)
+    return _interval(_blocks(a, b), ratio)
+
+
+def _trainings(sample: FloatArray) -> FloatArray:
+    """How many trainings of the first recipe save, against the second, what it took beforehand."""
+    expected = _to_target(sample)
+    saved = expected[:, 1] - expected[:, 0]
+    return np.where(saved > 0, sample.mean(axis=1)[:, 0, 2] / saved, np.inf)
 
 
 def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -229,34 +244,32 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
     return a.loc[both], b.loc[both]
 
 
-def _expected(blocks: pd.DataFrame, weights: FloatArray) -> FloatArray:
-    """Mean joules of a training over the share that reaches the target, by weights (resamples, blocks)."""
-    share = (blocks["reached"] / blocks["members"]).to_numpy(dtype=float)
+def _blocks(*recipes: pd.DataFrame) -> FloatArray:
+    """Joules of a training, share that reaches the target, and joules beforehand: shape (blocks, recipes, 3)."""
+    columns = [(one["training_j"], one["reached"] / one["members"], one["preparation_j"]) for one in recipes]
+    return np.array([[each.to_numpy(dtype=float) for each in one] for one in columns]).transpose(2, 0, 1)
+
+
+def _to_target(sample: FloatArray) -> FloatArray:
+    """Mean joules of a training over the share that reaches the target, by samples of blocks: (samples, recipes)."""
+    means = sample.mean(axis=1)
     with np.errstate(divide="ignore"):
-        expected: FloatArray = (weights @ blocks["training_j"].to_numpy(dtype=float)) / (weights @ share)
+        expected: FloatArray = means[..., 0] / means[..., 1]
     return expected
 
 
-def _mean(values: pd.Series, weights: FloatArray) -> FloatArray:
-    mean: FloatArray = weights @ values.to_numpy(dtype=float) / weights.sum(axis=1)
-    return mean
+def _interval(blocks: FloatArray, statistic: Callable[[FloatArray], FloatArray]) -> Interval:
+    """A positive statistic of blocks and its interval (see `bootstrap_effect`), which is found for its logarithm, so
+    that no end is negative; an end that is infinite is unknown (NaN).
+    """
 
+    def logarithm(sample: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(statistic(sample))
+        return np.where(np.isnan(values), np.inf, values)
 
-def _once(blocks: pd.DataFrame) -> FloatArray:
-    return np.ones((1, len(blocks)))
-
-
-def _resampled(blocks: int, statistic: Callable[[FloatArray], FloatArray]) -> Interval:
-    """A statistic and its percentile bootstrap interval over blocks; an end that is infinite is unknown (NaN)."""
-    estimate = float(statistic(np.ones((1, blocks)))[0]) if blocks else np.nan
-    if blocks < 2:
-        return Interval(_finite(estimate), np.nan, np.nan)
-    weights = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(float)
-    values = statistic(weights)
-    values = np.where(np.isnan(values), np.inf, values)
-    # The nearest of the values, since halfway to infinity is no number.
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-    return Interval(*(_finite(float(value)) for value in (estimate, low, high)))
+    estimate, low, high, _ = bootstrap_effect(blocks, logarithm, resamples=RESAMPLES)
+    return Interval(*(_finite(float(np.exp(value))) for value in (estimate, low, high)))
 
 
 def _finite(value: float) -> float:
@@ -281,7 +294,7 @@ def _trial_costs(trials: pd.DataFrame) -> list[tuple[str, int, float, str, str]]
 
 def _task_costs(data: StudyData) -> list[tuple[str, int, float, str, str]]:
     """What every measurement that is no training took as a whole."""
-    windows = [(record["study"], record["spent"]) for record in data.tasks]
+    windows = [(record["study"], record["spent"]) for record in (*data.tasks, *data.flagged_tasks)]
     return [
         (study, 1, float(spent["gross_j"]), spent["source"], spent["boundary"])
         for study, spent in windows

@@ -240,20 +240,30 @@ class Lockstep:
 def mean_joules_alone(profile: Profile, store: Store) -> dict[Span, float]:
     """Mean joules of the trainings that were trained alone to say what members of a population are charged.
 
+    Those that are flagged do not count: something else took part in what was read over them, or slowed them.
+
     Raises:
-        InputError: One of them is not recorded, or has no energy.
+        InputError: One of them is not recorded or has no energy, or all of one kind are flagged.
     """
     joules: dict[Span, list[float]] = {}
     for step in plan_alone(profile):
-        reading = store[step.trial.key]["training"]["gross_j"] if step.trial.key in store else None
-        if reading is None:
+        key = step.trial.key
+        if key not in store or store[key]["training"]["gross_j"] is None:
             raise InputError(
                 "what a member of a population is charged was measured on trainings alone",
-                f"no energy of trial {step.trial.key}",
+                f"no energy of trial {key}",
                 "record the study `alone` first, with a meter that counts",
             )
         place = step.place["alone"]
-        joules.setdefault((step.trial.dataset, place["space"], place["start"], place["fidelity"]), []).append(reading)
+        clean = joules.setdefault((step.trial.dataset, place["space"], place["start"], place["fidelity"]), [])
+        if not store[key].get("flags"):
+            clean.append(store[key]["training"]["gross_j"])
+    if spoiled := [span for span, values in joules.items() if not values]:
+        raise InputError(
+            "what a member of a population is charged was measured on trainings alone that nothing spoiled",
+            "all flagged: " + "; ".join("{}, {} from {:.3g} to {:.3g} of the length".format(*span) for span in spoiled),
+            "raise tuning.alone, keep the GPU to this process and cool, and record again with --extend",
+        )
     return {span: float(np.mean(values)) for span, values in joules.items()}
 
 

@@ -45,10 +45,11 @@ def cell_of(trial: Mapping[str, Any]) -> str:
 
 def kind_of(study: str, record: Record) -> Hashable:
     """What takes about as long as a record did: the trials of a cell, populations of as many of them, or the tasks of a
-    study alike but for their repetition."""
+    study alike but for their seed and repetition."""
     if "trial" in record:
         return study, cell_of(record["trial"]), record.get("group", {}).get("members", 1)
-    return study, canonical({name: value for name, value in record["task"].items() if name != "repetition"})
+    apart = ("seed", "repetition")
+    return study, canonical({name: value for name, value in record["task"].items() if name not in apart})
 
 
 def in_rounds(steps: Iterable[Step]) -> list[Step]:

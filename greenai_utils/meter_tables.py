@@ -3,7 +3,8 @@
 import pandas as pd
 
 from greenai_utils.errors import Gap
-from greenai_utils.plans import METER_COMPARISON
+from greenai_utils.plans import METER_COMPARISON, plan_meter_comparison
+from greenai_utils.records import Record
 from greenai_utils.study_data import StudyData
 
 COUNTER, POLLED, AUTHORS = "counter", "polled power", "nvidia-smi"
@@ -13,16 +14,20 @@ SOURCES = {POLLED: "nvml-power", AUTHORS: "nvidia-smi"}
 """Where the joules of the sampled ways come from; those of the counter say so themselves."""
 
 
+def compared_windows(data: StudyData) -> list[Record]:
+    """The records of the planned windows that were measured more than one way; none where a machine cannot."""
+    planned = {task.key for task in plan_meter_comparison(data.profile)}
+    return [record for record in data.tasks if record["key"] in planned and "gap" not in record]
+
+
 def meter_comparison(data: StudyData) -> pd.DataFrame:
     """One row a window and method: joules, beside those of the counter over the same window.
 
     Raises:
         Gap: No window was measured more than one way.
     """
-    records = [record for record in data.tasks if record["study"] == METER_COMPARISON]
-    measured = [] if all("gap" in record for record in records) else data.measured(METER_COMPARISON)
     rows = []
-    for record in measured:
+    for record in compared_windows(data):
         samples = {COUNTER: None, POLLED: record["samples"]["polled"], AUTHORS: record["samples"]["authors"]}
         for method, field in METHODS.items():
             rows.append(
@@ -39,9 +44,10 @@ def meter_comparison(data: StudyData) -> pd.DataFrame:
                 }
             )
     if not rows:
+        gaps = [record["gap"] for record in data.tasks if record["study"] == METER_COMPARISON and "gap" in record]
         raise Gap(
             "the meter is tested against itself where GPUs tell their power",
-            records[0]["gap"] if records else "no such window recorded",
+            gaps[0] if gaps else "no such window recorded",
             "see the profiles that were recorded where they do, if one ships already",
         )
     table = pd.DataFrame(rows).astype({"samples": "Int64", "joules": float, "reference_j": float})
@@ -50,7 +56,7 @@ def meter_comparison(data: StudyData) -> pd.DataFrame:
 
 
 def flagged_trials(data: StudyData) -> pd.DataFrame:
-    """How many trials and tasks each flag left out of every analysis; no row if none."""
+    """How many trials each flag left out of every analysis; no row if none."""
     flags = pd.Series([] if data.flagged is None else data.flagged["flags"], dtype=str).str.split().explode()
     counts = flags.value_counts().sort_index()
     return pd.DataFrame({"flag": counts.index, "trials": counts.to_numpy()})

@@ -12,12 +12,13 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, free_memory
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import Fit, image_shape, precision_of
 from greenai_utils.stacked import StackedNetwork
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.training import accuracy, check_training, check_way, make_network
 from greenai_utils.trials import Trial
-from greenai_utils.values import check_type, is_list, is_number, shown
+from greenai_utils.values import check_type, is_list, shown
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ class PopulationOutcome:
         group_evaluation: Energy and time of one pass of every member that finished over the test split; None if none
             did.
         repeats: Trainings of the group inside the window: more than one where one is too short for the counter.
-        imputed_j: Joules that such a training takes alone, as the caller measured on a sample; None if not given.
         checkpoint: From where the member can go on; None unless asked for.
     """
 
@@ -58,7 +58,6 @@ class PopulationOutcome:
     members: int
     group_evaluation: Reading | None
     repeats: int
-    imputed_j: float | None
     checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -73,7 +72,6 @@ def train_population(
     meter: EnergyMeter,
     device: str | torch.device = "cpu",
     engine: Engine = DEFAULT_ENGINE,
-    imputed_j: float | None = None,
     starts: Sequence[Checkpoint] = (),
     keep: bool = False,
 ) -> list[PopulationOutcome]:
@@ -92,7 +90,6 @@ def train_population(
         meter: Reads the training of every group and, in a window of its own, its evaluation.
         device: Where to train: a CPU or a CUDA device.
         engine: How to train.
-        imputed_j: Joules of one such training alone, to be kept with every member.
         starts: Where each of them goes on from, all after equally many steps and none diverged; none for new trainings.
         keep: Whether to make checkpoints of where they stop.
 
@@ -106,10 +103,6 @@ def train_population(
     if not is_list(starts):
         raise InputError("where members go on from is a list", shown(starts), "give a checkpoint for every trial")
     check_way(meter, engine, starts, keep)
-    if imputed_j is not None and not (is_number(imputed_j) and imputed_j >= 0):
-        raise InputError(
-            "imputed joules are a number, zero or more", shown(imputed_j), "measure them, or leave them out"
-        )
     _check_starts(trials, starts)
     split = check_training(trials[0], dataset, device)
     if check_device(device).type not in ("cpu", "cuda"):
@@ -123,7 +116,7 @@ def train_population(
             part = slice(len(outcomes), len(outcomes) + size)
             group = trials[part]
             try:
-                outcomes += _train_group(group, dataset, split, meter, engine, imputed_j, starts[part], keep)
+                outcomes += _train_group(group, dataset, split, meter, engine, starts[part], keep)
             except RuntimeError as error:
                 if size == 1 or not _says_out_of_memory(error):
                     raise
@@ -149,7 +142,6 @@ def _train_group(
     split: Split,
     meter: EnergyMeter,
     engine: Engine,
-    imputed_j: float | None,
     starts: Sequence[Checkpoint],
     keep: bool,
 ) -> list[PopulationOutcome]:
@@ -185,7 +177,6 @@ def _train_group(
             members=len(trials),
             group_evaluation=window.reading if finished else None,
             repeats=repeats,
-            imputed_j=imputed_j,
             checkpoint=fit.checkpoint,
         )
         for index, fit in enumerate(fits)

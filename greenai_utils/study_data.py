@@ -38,14 +38,14 @@ class StudyData:
         trials: One row a recorded trial; see `trials_table`.
         tasks: The records of the studies that measure something other than trainings.
         flagged: Trials that something spoiled (`flags`), which no analysis sees; None for none.
-        flagged_tasks: How many tasks were left out likewise.
+        flagged_tasks: The records of tasks that were left out likewise.
     """
 
     profile: Profile
     trials: pd.DataFrame
     tasks: Sequence[Record] = ()
     flagged: pd.DataFrame | None = None
-    flagged_tasks: int = 0
+    flagged_tasks: Sequence[Record] = ()
 
     @classmethod
     def read(cls, profile: Profile, folder: Path | None = None) -> Self:
@@ -68,14 +68,14 @@ class StudyData:
         trials, tasks = trials_table(store), [record for record in store if "task" in record]
         _require_one("machine", {*trials["machine"], *(record["machine"] for record in tasks)})
         spoiled = trials["flags"] != ""
-        clean = [record for record in tasks if not record.get("flags")]
+        clean, others = ([one for one in tasks if bool(one.get("flags")) == flagged] for flagged in (False, True))
         if spoiled.all():
             raise InputError(
                 "a profile has trials that nothing spoiled",
                 f"all {len(trials)} flagged as {', '.join(sorted(set(trials['flags'])))}",
                 "keep the GPU to this process and cool, and record into another folder",
             )
-        return cls(profile, trials[~spoiled].reset_index(drop=True), clean, trials[spoiled], len(tasks) - len(clean))
+        return cls(profile, trials[~spoiled].reset_index(drop=True), clean, trials[spoiled], others)
 
     @property
     def all_trials(self) -> pd.DataFrame:
@@ -136,7 +136,7 @@ class StudyData:
     def tuning(self) -> pd.DataFrame:
         """The trials of the tuning study in the order of each search, with what each search had reached and spent.
 
-        See `tuning_tables.search_progress` for the columns that are added.
+        See `search_progress.search_progress` for the columns that are added.
         """
         searches = [search.identity for search in plan_searches(self.profile)]
         spoiled = set() if self.flagged is None else set(self.flagged["search"].dropna())
@@ -249,6 +249,9 @@ def _trial_row(record: Record) -> dict[str, object]:
         "batch_size": trial.batch_size,
         "epochs": trial.epochs,
         "max_steps": trial.max_steps,
+        "schedule": trial.schedule,
+        "train_share": trial.train_share,
+        "stop_at": trial.stop_at,
         "precision": trial.precision,
         "flush_denormal": trial.flush_denormal,
         "protocol": protocol_name(trial.protocol),

@@ -13,18 +13,12 @@ from greenai_utils.datasets import Dataset, Split
 from greenai_utils.energy import EnergyMeter, Reading
 from greenai_utils.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
 from greenai_utils.errors import InputError
-from greenai_utils.loops import (
-    EVALUATION_BATCH,
-    Fit,
-    fit_module,
-    fit_stacked,
-    image_shape,
-    precision_of,
-    score_module,
-    share_correct,
-)
+from greenai_utils.loops import Fit, image_shape, precision_of
 from greenai_utils.models import build
+from greenai_utils.module_loop import fit_module
+from greenai_utils.scoring import EVALUATION_BATCH, score_module, share_correct
 from greenai_utils.stacked import StackedNetwork, supports
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.subnormals import flushing
 from greenai_utils.trials import Trial
 from greenai_utils.values import check_switch, check_type

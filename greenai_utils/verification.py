@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +20,7 @@ from greenai_utils.executed import check_executed
 from greenai_utils.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
 from greenai_utils.goes import changed_records, not_recorded, read_machine, remarks, require_same_profile
 from greenai_utils.published import local_files
-from greenai_utils.records import Store
+from greenai_utils.records import Record, Store
 from greenai_utils.settings import Profile, load_profile
 from greenai_utils.tables import CLAIM_TABLES, COST_TABLES, PUBLISHED_TABLES
 
@@ -29,6 +29,8 @@ RELATIVE_TOLERANCE = 5e-10
 IMAGE_TOLERANCE = 5.0
 """Root mean square of the difference of pixels from 0 to 255: other rasterisers smooth edges differently."""
 
+READINGS = ("training", "evaluation", "tuner", "spent", "trained", "preparation", "whole")
+"""The fields of records, and of the groups in them, that hold readings."""
 NEVER_KEPT = "published_trials"
 """The table of the authors' own rows, which does not ship."""
 ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *COST_TABLES, *CLAIM_TABLES, *CLAIM_FIGURES)
@@ -103,10 +105,9 @@ def check_records(profile: Profile) -> list[str]:
     elif profile.recorded:
         found.append("machine.json: missing")
     for record in Store(paths.records_folder(profile.name)):
-        for window in ("training", "evaluation", "tuner", "spent"):
+        for window, reading in _readings(record):
             try:
-                if reading := record.get(window):
-                    Reading.from_record(reading)
+                Reading.from_record(reading)
             except InputError as error:
                 found.append(f"records/{record['study']}.jsonl: {window} of {record['key']}: {error}")
     try:
@@ -115,6 +116,12 @@ def check_records(profile: Profile) -> list[str]:
     except InputError as error:
         found.append(f"machine.json: {error}")
     return found
+
+
+def _readings(record: Record) -> Iterator[tuple[str, Record]]:
+    """Every reading of a record, and of the group that it trained in, by its name."""
+    for prefix, part in (("", record), ("group ", record.get("group") or {})):
+        yield from ((f"{prefix}{name}", part[name]) for name in READINGS if part.get(name))
 
 
 def compare_tables(there: Path, rebuilt: Path) -> str | None:

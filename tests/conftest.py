@@ -1,4 +1,4 @@
-"""One thread and a folder of its own for every test that writes."""
+"""What tests share: data, meters, one thread, and a folder of its own for every test that writes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,9 @@ import torch
 from handmade import SMOKE, record_all
 
 from greenai_utils import paths
+from greenai_utils.counters import CpuTimeEstimate
+from greenai_utils.datasets import Dataset, load
+from greenai_utils.energy import EnergyMeter
 from greenai_utils.study_data import StudyData
 
 
@@ -18,6 +21,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The handwritten digits, for trainings on one thread."""
+    torch.set_num_threads(1)
+    return load("digits")
+
+
+@pytest.fixture
+def meter() -> EnergyMeter:
+    """Estimates joules at 12 W a core."""
+    return EnergyMeter(CpuTimeEstimate(12.0))
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from handmade_levers import record_levers
+from handmade_readings import reading
 
 from greenai_utils.lengths import shortened
 from greenai_utils.networks import NetworkSpec, network_name
@@ -147,21 +148,6 @@ def observed(joules: float, accuracy: float | None, evaluation_j: float = 0.359)
         "evaluation": None if accuracy is None else reading(evaluation_j),
         "repeats": 1,
         **PROVENANCE,
-    }
-
-
-def reading(joules: float, source: str = "estimate") -> Record:
-    """A reading over ten seconds."""
-    return {
-        "duration_s": 10.0,
-        "domains_j": {"cpu": joules},
-        "gross_j": joules,
-        "net_j": joules,
-        "idle_w": 0.0,
-        "uncertainty_j": 0.01,
-        "cpu_s": 10.0,
-        "source": source,
-        "boundary": "cpu",
     }
 
 

@@ -6,6 +6,8 @@ With part of the data the second block misses the target. In the second block ev
 
 from pathlib import Path
 
+from handmade_readings import reading
+
 from greenai_utils.lever_tables import lever_name
 from greenai_utils.plans import LEVER_STUDY, plan_levers
 from greenai_utils.records import Record, Store
@@ -43,7 +45,7 @@ def lever_record(defining: Record, source: str = "estimate") -> Record:
     """What was observed of one combination in one block."""
     name, recipe, block = lever_name(defining["levers"]), defining["recipe"], defining["seed"]
     shared = {
-        "spent": lever_reading(SPENT_J, source),
+        "spent": reading(SPENT_J, source),
         "machine": "a" * 12,
         "device": "cpu",
         "threads": 1,
@@ -64,24 +66,9 @@ def lever_record(defining: Record, source: str = "estimate") -> Record:
     return {
         "status": "ok",
         "rate": recipe["rates"][0],
-        "trained": lever_reading(TRAINING_J[name] * factor * recipe["members"], source),
+        "trained": reading(TRAINING_J[name] * factor * recipe["members"], source),
         "repeats": 1,
-        "preparation": None if before is None else lever_reading(before, source),
+        "preparation": None if before is None else reading(before, source),
         "members": [member] * recipe["members"],
         **shared,
-    }
-
-
-def lever_reading(joules: float, source: str) -> Record:
-    """A reading over ten seconds."""
-    return {
-        "duration_s": 10.0,
-        "domains_j": {"cpu": joules},
-        "gross_j": joules,
-        "net_j": joules,
-        "idle_w": 0.0,
-        "uncertainty_j": 0.01,
-        "cpu_s": 10.0,
-        "source": source,
-        "boundary": "cpu",
     }

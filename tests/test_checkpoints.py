@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenai_utils.checkpoints import Checkpoint, CheckpointFolder
-from greenai_utils.counters import CpuTimeEstimate
 from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.engine import Engine
@@ -26,17 +25,6 @@ LARGE = replace(TRIAL, network=NetworkSpec("dense_linear", linear_layers=30))
 WILD = replace(TRIAL, hyperparameters=Hyperparameters(1e30))
 STEPS = 51
 """Of all three epochs: 1,079 images in batches of 64."""
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    torch.set_num_threads(1)
-    return load("digits")
-
-
-@pytest.fixture
-def meter() -> EnergyMeter:
-    return EnergyMeter(CpuTimeEstimate(12.0))
 
 
 def end_of(trial: Trial, digits: Dataset, stops: list[int], engine: Engine) -> Checkpoint:

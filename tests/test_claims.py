@@ -483,6 +483,7 @@ def profile_tables(source: str = "nvml", seeds: int = 8) -> dict[str, pd.DataFra
     common = {"dataset": "digits", "batch_size": 512, "epochs": 2, "epsilon": 1e-8, "weight_decay": 0.0, "status": "ok"}
     common |= {"beta1": 0.9, "beta2": 0.99, "source": source, "search": None, "search_trial": None, "space": None}
     common |= {"side": np.nan, "max_steps": np.nan, "stacked": True, "fidelity": 1.0}
+    common |= {"schedule": "constant", "train_share": 1.0, "stop_at": np.nan}
     dense = {"network": "dense_poly", "linear_layers": 3, "conv_layers": 0, "relu": True, "dense_relu": True}
     for search, trial in product(("one", "two", "three"), range(10)):
         accuracy = 0.9 - 0.5 * 0.5**trial
@@ -550,6 +551,15 @@ def test_a_profiles_measurements_are_judged() -> None:
         assert found[found.index.str.startswith(name)].item() == SUPPORTED, name
     for name in ("d02", "d04", "d09", "d12"):
         assert found[found.index.str.startswith(name)].item() == NOT_TESTABLE, name
+
+
+def test_a_profile_of_the_published_design_says_nothing_of_its_confounding() -> None:
+    tables = profile_tables()
+    trials = tables["trials"]
+    trials.loc[(trials["study"] == "layers") & (trials["relu"] == True), "learning_rate"] += 1e-5  # noqa: E712
+    found = judged_records(tables)
+    assert found["d10 relu confounded with configurations"] == NOT_TESTABLE
+    assert found["3b convolution over relu"] == SUPPORTED
 
 
 def test_a_profiles_estimates_support_only_as_estimates() -> None:
@@ -655,6 +665,13 @@ def test_a_training_that_stopped_early_is_no_result_of_its_search() -> None:
     trials.loc[(trials["study"] == "tuning") & (trials["search_trial"] < 6), "fidelity"] = 0.5
     table = claim_evidence.judge(claim_evidence.record_evidence(tables)).set_index("claim")
     assert table.loc["4b diminishing within a search", "effect"] == np.inf  # nothing at all by the first half
+
+
+def test_searches_that_pause_trainings_say_nothing_of_hyperparameters() -> None:
+    tables = profile_tables()
+    tuning = (tables["trials"]["study"] == "tuning") & (tables["trials"]["search_trial"] % 2 == 1)
+    tables["trials"].loc[tuning, "max_steps"] = 10  # the others train all their epochs
+    assert judged_records(tables)["6a hyperparameters within a search"] == NOT_TESTABLE
 
 
 def test_searches_that_tune_the_network_say_nothing_of_the_other_hyperparameters() -> None:

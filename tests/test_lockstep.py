@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from handmade import SMOKE, record_all
+from handmade_readings import reading
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -184,6 +186,26 @@ def test_a_group_was_read_as_one_and_its_members_were_not(whole: Store) -> None:
             span = (place["space"], place["start"], place["fidelity"])
             assert record["imputed_j"] == pytest.approx(mean(alone[span]))
             assert record["tuner"]["gross_j"] >= 0  # of its own proposal
+
+
+def test_members_are_charged_what_nothing_spoiled(tmp_path: Path) -> None:
+    def recorded(name: str, spoiled: tuple[int, ...]) -> dict[lockstep.Span, float]:
+        store = Store(tmp_path / name)
+        for entry in record_all(tmp_path / f"clean {name}"):
+            if entry["study"] == ALONE:
+                seen = {field: value for field, value in entry.items() if field not in ("key", "study", "trial")}
+                if entry["alone"]["configuration"] in spoiled:
+                    seen |= {"training": reading(1e6), "flags": ["shared"]}
+                store.append(ALONE, Trial.from_record(entry["trial"]), seen)
+        return lockstep.mean_joules_alone(SMOKE, store)
+
+    both, first = recorded("both", ()), recorded("first", (1,))
+    for (*_, start, fidelity), joules in both.items():
+        assert joules == pytest.approx(2.1 * (fidelity - start))
+    for (*_, start, fidelity), joules in first.items():
+        assert joules == pytest.approx(1.8 * (fidelity - start))
+    with pytest.raises(InputError, match="that nothing spoiled; got all flagged: digits"):
+        recorded("none", (0, 1))
 
 
 def test_groups_are_alike_but_for_seeds_and_hyperparameters(whole: Store) -> None:

@@ -10,9 +10,11 @@ from torch.profiler import ProfilerActivity, profile
 from greenai_utils.batches import CHUNK_BYTES, training_split
 from greenai_utils.datasets import Dataset, load
 from greenai_utils.engine import DEFAULT_ENGINE, Engine
-from greenai_utils.loops import fit_module, fit_stacked, image_shape, precision_of
+from greenai_utils.loops import image_shape, precision_of
+from greenai_utils.module_loop import fit_module
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.stacked import PATCH_BYTES, StackedNetwork
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.training import make_network
 from greenai_utils.trials import Hyperparameters, Protocol, Trial, protocol
 

@@ -14,9 +14,10 @@ from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.engine import DEFAULT_ENGINE, Engine
 from greenai_utils.errors import InputError
-from greenai_utils.loops import Fit, fit_stacked
+from greenai_utils.loops import Fit
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.population import PopulationOutcome, group_size, train_population
+from greenai_utils.stacked_loop import fit_stacked
 from greenai_utils.training import Outcome, fit, make_network, train, training_split
 from greenai_utils.trials import Hyperparameters, Trial, protocol
 
@@ -44,17 +45,6 @@ ROUGH = [
     Hyperparameters(0.02, 0.5, 0.999, 1e-7, 0.1),
 ]
 TRIAL = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2), epochs=2, batch_size=128)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    torch.set_num_threads(1)
-    return load("digits")
-
-
-@pytest.fixture
-def meter() -> EnergyMeter:
-    return EnergyMeter(CpuTimeEstimate(12.0))
 
 
 def make_trials(chosen: list[Hyperparameters], **changes: object) -> list[Trial]:
@@ -186,16 +176,14 @@ def test_the_same_population_gives_the_same_outcomes(digits: Dataset, meter: Ene
 
 
 def test_the_energy_of_the_group_is_read_once_and_shared(digits: Dataset, meter: EnergyMeter) -> None:
-    outcomes = train_population(make_trials(GENTLE), digits, meter, imputed_j=2.5)
+    outcomes = train_population(make_trials(GENTLE), digits, meter)
     for outcome in outcomes:
         assert outcome.group is outcomes[0].group
         assert outcome.group_evaluation is outcomes[0].group_evaluation
         assert outcome.members == 4
         assert outcome.share_j == pytest.approx(outcome.group.gross_j / 4)
-        assert outcome.imputed_j == 2.5
     unread = train_population(make_trials(GENTLE[:1]), digits, EnergyMeter(NoCounter()))
     assert unread[0].share_j is None
-    assert unread[0].imputed_j is None
 
 
 def test_groups_too_short_for_a_counter_are_repeated_from_the_same_start(digits: Dataset, meter: EnergyMeter) -> None:

@@ -1,7 +1,9 @@
 """Tables of a small set of records, against answers worked out by hand."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean, stdev
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from greenai_utils import datasets, findings_front, paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.errors import InputError
+from greenai_utils.figures import draw, style
 from greenai_utils.front_tables import (
     accuracy_and_energy,
     front_knee,
@@ -22,6 +25,7 @@ from greenai_utils.front_tables import (
 )
 from greenai_utils.ladder_tables import ladder_fits
 from greenai_utils.lengths import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES
+from greenai_utils.plans import plan_meter_comparison
 from greenai_utils.published import SHA256, Unavailable
 from greenai_utils.records import Store
 from greenai_utils.study_data import StudyData, trials_table
@@ -238,35 +242,62 @@ def test_joules_that_were_not_read_take_no_part(offline: Path, tmp_path: Path) -
 
 
 def test_configurations_trained_alone_have_a_front_of_their_own(offline: Path, tmp_path: Path) -> None:
-    trials = trials_table(record_all(tmp_path))
-    random = trials[(trials["strategy"] == "random") & (trials["space"] == SMOKE.tuning.space)]
-    random = random.assign(gross_j=np.linspace(1, 2, len(random)), imputed_j=None)
-    trials = trials[trials["study"] != "alone"]
-    alone = random.assign(study="alone", key="alone " + random["key"], search=None, strategy=None, start=0.0)
-    rungs = alone.assign(key="rung " + alone["key"], fidelity=0.5)
-    continued = alone.assign(key="late " + alone["key"], start=0.5)
-    data = StudyData(SMOKE, pd.concat([trials, alone, rungs, continued], ignore_index=True))
-    summary = table(data, "front_summary").set_index("study")
-    assert summary.loc["alone", "trials"] == len(random)
+    profile = replace(SMOKE, tuning=replace(SMOKE.tuning, alone=6))
+    trials = trials_table(record_all(tmp_path, profile))
+    alone = trials["study"] == "alone"
+    rungs = alone & ((trials["fidelity"] < 1) | (trials["start"] > 0))
+    trials.loc[rungs, "space"] = profile.tuning.space
+    trials.loc[alone, "validation_accuracy"] = 0.5 + 0.01 * trials.loc[alone, "configuration"].astype(float)
+    earlier = trials[alone].assign(key="of an earlier plan " + trials["key"])
+    data = StudyData(profile, pd.concat([trials, earlier], ignore_index=True))
+    assert rungs.any()
+    joules = [1.8 * (1 + number / 3) for number in range(6)]
+    assert table(data, "front_summary").set_index("study").loc["alone", "trials"] == 6
     claims = table(data, "claims").query("evidence == 'records'").set_index("claim")
-    assert claims.loc["6c hyperparameters trained alone", "n"] == len(random)
-    assert claims.loc["6c hyperparameters trained alone", "effect"] == pytest.approx(
-        100 * random["gross_j"].std() / random["gross_j"].mean()
-    )
+    assert claims.loc["6c hyperparameters trained alone", "n"] == 6
+    assert claims.loc["6c hyperparameters trained alone", "effect"] == pytest.approx(100 * stdev(joules) / mean(joules))
+
+
+def test_data_sets_have_fronts_of_their_own(data: StudyData, tmp_path: Path) -> None:
+    profile = replace(SMOKE, layers=replace(SMOKE.layers, other_datasets=("fashion_mnist",)))
+    both = StudyData(profile, trials_table(record_all(tmp_path, profile)))
+    trials, foreign = both.trials, both.trials["dataset"] == "fashion_mnist"
+    trials.loc[foreign, ["validation_accuracy", "gross_j"]] *= 0.1  # cheaper, and less accurate: a front for itself
+    fronts, known = table(both, "pareto_front"), table(data, "pareto_front")
+    own, other = (fronts[fronts["study"] == name] for name in ("layers", "layers, fashion_mnist"))
+    assert own["key"].to_list() == known.loc[known["study"] == "layers", "key"].to_list()
+    assert (len(other), set(other["dataset"])) == (len(own), {"fashion_mnist"})
+    networks = table(both, "network_fronts").groupby("study")["on_training_front"].sum()
+    assert networks["layers"] == networks["layers, fashion_mnist"]
+    with style():
+        panels = draw(both, "03-training-and-prediction").axes
+    assert [title for axes in panels if (title := axes.get_title("left"))] == [
+        "Layer study: mean over configurations",
+        "Layer study: mean over configurations, on fashion_mnist",
+        "Ladder of sizes: mean over repetitions",
+    ]
+
+
+def test_every_front_is_drawn(data: StudyData) -> None:
+    trials = data.trials.copy()
+    alone = trials["study"] == "alone"
+    trials.loc[alone, "validation_accuracy"] = 0.5 + 0.1 * trials.loc[alone, "configuration"].astype(float)
+    varied = StudyData(SMOKE, trials)
+    studies = table(varied, "marginal_cost")["study"].unique()
+    assert list(studies) == ["tuning", "alone", "layers", "ladders"]
+    with style():
+        [axes] = draw(varied, "03-marginal-cost").axes
+    labels = [each.get_label() for each in axes.collections]
+    assert sum("between trials on its front" in label for label in labels) == len(studies)
 
 
 def test_windows_measured_by_several_meters_are_judged(data: StudyData) -> None:
-    windows = [
-        {
-            "study": "meter_comparison",
-            "task": {"load": load, "repetition": repetition},
-            "authors_j": 90.0,
-            "counter_j": 100.0,
-        }
-        for load in ("idle", "steady", "pulsed")
-        for repetition in range(3)
-    ]
-    compared = StudyData(SMOKE, data.trials, [*windows, {"study": "meter_comparison", "gap": "no GPU"}])
+    tasks = plan_meter_comparison(SMOKE)
+    windows = [{"key": task.key, "study": task.study, "task": task.as_record()} for task in tasks]
+    joules = {"authors_j": 90.0, "counter_j": 100.0}
+    others = [{**windows[0], "key": "of an earlier plan", "authors_j": 1.0, "counter_j": 100.0}]
+    compared = StudyData(SMOKE, data.trials, [*({**window, **joules} for window in windows[:-3]), *others])
+    compared = replace(compared, tasks=[*compared.tasks, *({**window, "gap": "no GPU"} for window in windows[-3:])])
     rows = table(compared, "claims").query("evidence == 'records' and claim.str.startswith('d12')")
     assert rows["estimand"].str.rsplit(": ").str[-1].to_list() == ["pulsed load", "steady load"]
     assert rows["effect"].to_list() == pytest.approx([-10, -10])

@@ -22,17 +22,6 @@ DENSE = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2), epochs
 CNN = replace(DENSE, network=NetworkSpec("simple_cnn"))
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    torch.set_num_threads(1)
-    return load("digits")
-
-
-@pytest.fixture
-def meter() -> EnergyMeter:
-    return EnergyMeter(CpuTimeEstimate(12.0))
-
-
 def by_hand(trial: Trial, split: Split) -> torch.nn.Module:
     """Batches of a generator's permutation, Adam as torch has it, nothing else."""
     torch.manual_seed(trial.generator_seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import SMOKE, record_all
 from matplotlib import image
 from matplotlib.figure import Figure
 
@@ -119,6 +120,20 @@ def test_a_changed_record_is_caught_though_no_table_shows_what_changed(
     assert f"evaluation of {entry['key']}: net_j follows from the domains" in found[2]
     changed = replace(profile, recorded=True, layers=replace(profile.layers, configurations=5))
     assert "layers.configurations: 2 there, 5 here" in check_records(changed)[-1]
+
+
+def test_readings_of_groups_and_of_tasks_add_up_too(output: Path) -> None:
+    folder = paths.records_folder("smoke")
+    record_all(folder)
+    assert check_records(SMOKE) == []
+    for study, name in (("tuning", "group"), ("levers", "trained"), ("attribution", "whole")):
+        lines = [json.loads(line) for line in (folder / f"{study}.jsonl").read_text().splitlines()]
+        entry = next(line for line in lines if line.get(name))
+        part = entry["group"]["training"] if name == "group" else entry[name]
+        part["gross_j"] += 1.0
+        (folder / f"{study}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        label = "group training" if name == "group" else name
+        assert f"records/{study}.jsonl: {label} of {entry['key']}: gross_j follows" in "\n".join(check_records(SMOKE))
 
 
 # --- executed notebooks

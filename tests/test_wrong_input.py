@@ -322,10 +322,10 @@ class TestTraining:
             with pytest.raises(InputError):
                 training.train(**{**arguments, name: wrong})
 
-    @pytest.mark.parametrize("name", ["trials", "dataset", "meter", "device", "engine", "imputed_j", "starts", "keep"])
+    @pytest.mark.parametrize("name", ["trials", "dataset", "meter", "device", "engine", "starts", "keep"])
     def test_train_population(self, name):
         arguments = {"trials": [TRIAL], "dataset": self.dataset, "meter": open_meter("none")}
-        for wrong in wrong_for({"imputed_j": "none", "starts": "empty list", "keep": "true"}.get(name, "")):
+        for wrong in wrong_for({"starts": "empty list", "keep": "true"}.get(name, "")):
             with pytest.raises(InputError):
                 population.train_population(**{**arguments, name: wrong})
 
