@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import optimize, stats
 from statsmodels.regression.linear_model import OLS
 
-from greenai_utils.checks import Columns, as_list, require_columns, require_share
+from greenai_utils.checks import Columns, as_list, require_at_least, require_columns, require_share
 from greenai_utils.designs import factorial_design
 from greenai_utils.errors import InputError
 
@@ -153,6 +153,7 @@ def kruskal_wallis(frame: pd.DataFrame, response: str, factors: Columns) -> pd.D
     Raises:
         InputError: As `factorial_anova`.
     """
+    require_at_least(len(as_list(factors)), 1, "factors")
     rows = []
     for factor in as_list(factors):
         design = factorial_design(frame, response, factor)

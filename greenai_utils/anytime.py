@@ -24,6 +24,7 @@ from greenai_utils.checks import (
     require_share,
 )
 from greenai_utils.errors import InputError
+from greenai_utils.values import shown
 
 # Order-statistic pairs rarer than this cannot move a quantile; leaving them out keeps hundreds of searches fast.
 NEGLIGIBLE = 1e-13
@@ -102,6 +103,8 @@ def anytime_band(curves: Iterable[pd.DataFrame], points: int | ArrayLike = 200, 
         InputError: No curve, one that is not a step function (see `check_curve`), a level outside (0, 1).
     """
     require_share(level, "a level")
+    if not isinstance(curves, Iterable) or isinstance(curves, pd.DataFrame | str):
+        raise InputError("curves are several tables", shown(curves), "give a list with a table for each search")
     checked = [check_curve(curve) for curve in curves]
     require_at_least(len(checked), 1, "searches")
     grid = _grid(checked, points)
@@ -140,6 +143,7 @@ def anytime_bands(
     """
     groups, searches = as_list(by), as_list(search)
     require_columns(frame, [*groups, *searches, "cumulative_j", "best_so_far"])
+    require_at_least(min(len(groups), len(searches)), 1, "columns of strategies, and of searches,")
     require_labels(frame, [*groups, *searches])
     bands = []
     for key, rows in frame.groupby(groups, observed=True):

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from greenai_utils.errors import InputError
-from greenai_utils.values import check_count, check_type, is_list, is_number, shown
+from greenai_utils.values import LARGEST, check_count, check_type, is_list, is_number, shown
 
 FloatArray = NDArray[np.float64]
 Columns = str | Sequence[str]
@@ -158,7 +158,7 @@ def require_at_least(count: int, least: int, name: str) -> None:
     Raises:
         InputError: There are fewer, or it is no whole number.
     """
-    if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
+    if isinstance(count, bool) or not isinstance(count, Integral) or not least <= count <= LARGEST:
         raise InputError(f"at least {least} {name} are needed", shown(count), f"pass {least} or more")
 
 

@@ -25,7 +25,7 @@ import pandas as pd
 from greenai_utils.checks import require_columns
 from greenai_utils.claim_effects import FEWEST_RESAMPLED, LEVEL, RESAMPLES, Effect
 from greenai_utils.errors import InputError
-from greenai_utils.values import check_switch, check_type
+from greenai_utils.values import check_type
 
 SUPPORTED = "supported"
 SUPPORTED_ESTIMATE = "supported (estimate)"
@@ -276,7 +276,6 @@ def verdict(claim: Claim, effect: Effect, estimated: bool = False) -> str:
     """
     check_type("what is judged", claim, Claim, "take one of CLAIMS or DEFECTS")
     check_type("what it is judged by", effect, Effect, "pass what claim_effects gives, or NOTHING")
-    check_switch("estimated", estimated)
     if effect.low > effect.high:
         got = f"[{effect.low:g}, {effect.high:g}]"
         raise InputError("an interval has its lower end first", got, "exchange the ends")

@@ -68,6 +68,7 @@ def factorial_design(frame: pd.DataFrame, response: str, factors: Columns) -> De
             crossed factors is empty, or no observation is left over to estimate the error.
     """
     names = as_list(factors)
+    as_list(response)  # a name, or an error that says so
     if not names or response in names:
         raise InputError("factors are one or more columns beside the response", repr(names), "name other columns")
     require_columns(frame, [response, *names])

@@ -21,9 +21,7 @@ from greenai_utils.counters import (
 from greenai_utils.errors import InputError
 from greenai_utils.settings import MeterSettings
 from greenai_utils.values import (
-    check_count,
     check_name,
-    check_positive,
     check_type,
     is_list,
     is_number,
@@ -105,7 +103,8 @@ class Reading:
         Raises:
             InputError: The number of repeats is less than 1.
         """
-        check_count("the repeats of a window", repeats)
+        if not is_whole(repeats, 1):
+            raise InputError("a window holds at least one repeat", shown(repeats), "count the repeats")
         return replace(
             self,
             duration_s=self.duration_s / repeats,
@@ -336,7 +335,8 @@ class EnergyMeter:
             InputError: The time is not a positive number of seconds.
             CounterError: The counter showed what it cannot show.
         """
-        check_positive("the length of the quiet window in seconds", seconds)
+        if not is_number(seconds) or seconds <= 0:
+            raise InputError("the quiet window has a length", shown(seconds), "give a positive number of seconds")
         if self.counter.idle_w is None and self.source != "none":
             with self.window("idle") as window:
                 self._sleep(max(seconds, self.minimum_window_s))

@@ -70,6 +70,7 @@ def bootstrap_interval(
     """
     sample = finite(values, "the sample")
     require_at_least(sample.size, 2, "values")
+    _require_callable(statistic)
     return _bootstrap((sample,), statistic, level=level, resamples=resamples, seed=seed, paired=False)
 
 
@@ -105,6 +106,8 @@ def bootstrap_contrast(
     first, second = finite(a, "the first sample"), finite(b, "the second sample")
     require_at_least(min(first.size, second.size), 2, "values in each sample")
     check_name("a contrast", contrast, ("difference", "ratio"))
+    check_switch("paired", paired)
+    _require_callable(statistic)
     if paired and first.size != second.size:
         raise InputError("paired samples have one length", f"{first.size} and {second.size}", "align them pair by pair")
     if contrast == "ratio" and (np.min(second) <= 0 <= np.max(second)):
@@ -147,6 +150,11 @@ def group_means(frame: pd.DataFrame, value: str, by: Columns, level: float = 0.9
     return table.assign(ci_low=table["mean"] - half, ci_high=table["mean"] + half)
 
 
+def _require_callable(statistic: object) -> None:
+    if not callable(statistic):
+        raise InputError("a statistic can be called", shown(statistic), "pass a function, such as numpy.mean")
+
+
 def _bootstrap(
     samples: tuple[FloatArray, ...],
     statistic: Callable[..., Any],
@@ -158,9 +166,6 @@ def _bootstrap(
 ) -> Interval:
     require_share(level, "a level")
     require_at_least(resamples, 100, "resamples")
-    check_switch("paired", paired)
-    if not callable(statistic):
-        raise InputError("a statistic can be called", shown(statistic), "pass a function, such as numpy.mean")
     generator = seeded(seed)
     estimate = float(statistic(*samples))
     if all(np.ptp(sample) == 0 for sample in samples):

@@ -237,6 +237,7 @@ def energy_to_target_table(
         InputError: As `energies_to_target`; a best known score that is not positive, of which a share means nothing.
     """
     groups, searches = as_list(by), as_list(search)
+    require_at_least(min(len(groups), len(searches)), 1, "columns of strategies, and of searches,")
     require_columns(frame, [*groups, *searches, "cumulative_j", "best_so_far"])
     top = pd.Series(numbers_or_gaps(frame, "best_so_far")).max() if best is None else best
     if not is_number(top) or top <= 0:

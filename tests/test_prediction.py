@@ -106,7 +106,8 @@ def test_a_training_that_cannot_be_is_not_predicted(shape: Any, batch: int, epoc
 def few() -> Dataset:
     """Few of the digits, so that an epoch is short."""
     digits = load("digits")
-    return replace(digits, train=Split(digits.train.images[:100], digits.train.labels[:100]))
+    kept = [*range(100), *range(len(digits.learning.labels) - digits.held_out, len(digits.learning.labels))]
+    return replace(digits, learning=Split(digits.learning.images[kept], digits.learning.labels[kept]))
 
 
 def trial(**changes: Any) -> Trial:

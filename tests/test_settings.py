@@ -92,7 +92,7 @@ def test_an_unknown_profile_lists_those_there_are() -> None:
         (
             "tuning: {task: {dataset: digits}}",
             "tuning: {task: {dataset: digits}, joules: .nan}",
-            "budget of joules is a",
+            "tuning: joules is a finite number",
         ),
         ("tuning: {task: {dataset: digits}}", "tuning: {task: {dataset: digits}, alone: 1}", "alone is at least 2"),
         (

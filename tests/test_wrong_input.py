@@ -13,7 +13,24 @@ import pytest
 import torch
 from torch import nn
 
-from greenai_utils import datasets, fronts, layers, models, population, prediction, published, settings, training
+from greenai_utils import (
+    anova,
+    anytime,
+    comparisons,
+    datasets,
+    forecasts,
+    front_bootstrap,
+    fronts,
+    layers,
+    models,
+    population,
+    prediction,
+    published,
+    settings,
+    statistics,
+    survival,
+    training,
+)
 from greenai_utils.__main__ import FAILED, main
 from greenai_utils.budgets import Budget
 from greenai_utils.claims import CLAIMS, conclude, verdict
@@ -439,3 +456,66 @@ def test_a_machine_that_nobody_described_is_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(InputError, match="describes a machine"):
         read_goes(file)
+
+
+TRIALS = pd.DataFrame(
+    {
+        "cumulative_j": [1.0, 2.0, 1.0, 2.0],
+        "best_so_far": [0.1, 0.3, 0.2, 0.4],
+        "seed": [0, 0, 1, 1],
+        "strategy": ["random"] * 4,
+    }
+)
+CELLS = pd.DataFrame({"layer": list("aabbcc"), "block": [0, 1] * 3, "joules": [1.0, 2.0, 4.0, 3.0, 5.0, 7.0]})
+RESAMPLED: dict[str, Any] = {"level": 0.9, "resamples": 100, "seed": 0}
+# An analysis, right arguments, and which nonsense each takes after all.
+ANALYSES: list[tuple[Callable[..., object], dict[str, Any], dict[str, str]]] = [
+    (
+        statistics.bootstrap_interval,
+        {"values": [1.0, 2.0, 3.0], "statistic": np.mean, **RESAMPLED},
+        {"values": "array"},
+    ),
+    (
+        statistics.bootstrap_contrast,
+        {"a": [1.0, 2.0], "b": [3.0, 4.0], "contrast": "ratio", "statistic": np.mean, "paired": False, **RESAMPLED},
+        {"a": "array", "b": "array", "paired": "true"},
+    ),
+    (statistics.group_means, {"frame": CELLS, "value": "joules", "by": "layer", "level": 0.9}, {}),
+    (survival.energies_to_target, {"frame": TRIALS, "search": "seed", "target": 0.2}, {"target": "negative"}),
+    (
+        survival.energy_to_target_table,
+        {"frame": TRIALS, "by": "strategy", "search": "seed", "targets": (0.9,), "best": 0.4, **RESAMPLED},
+        {"targets": "list, array", "best": "none"},
+    ),
+    (
+        survival.restricted_mean_energy,
+        {"energy_j": [1.0, 2.0], "reached": [True, False], "horizon": 1.0, **RESAMPLED},
+        {"energy_j": "array", "horizon": "none"},
+    ),
+    (comparisons.vargha_delaney, {"a": [1.0, 2.0], "b": [3.0, 4.0], "level": 0.9}, {"a": "array", "b": "array"}),
+    (
+        comparisons.pairwise_comparisons,
+        {"frame": CELLS, "value": "joules", "group": "layer", "block": "block", "level": 0.9},
+        {},
+    ),
+    (anova.factorial_anova, {"frame": CELLS, "response": "joules", "factors": "layer"}, {}),
+    (anova.kruskal_wallis, {"frame": CELLS, "response": "joules", "factors": "layer"}, {}),
+    (
+        front_bootstrap.hypervolume_interval,
+        {"frame": FRAME, "maximise": "accuracy", "minimise": "joules", "unit": "seed", **RESAMPLED},
+        {"unit": "none, empty list"},
+    ),
+    (anytime.anytime_curve, {"trials": FRAME, "energy": "joules", "score": "accuracy"}, {}),
+    (anytime.anytime_band, {"curves": [TRIALS[:2]], "points": 5, "level": 0.9}, {"points": "list, array, too large"}),
+    (forecasts.step_projection, {"epoch_j": [1.0] * 20, "epochs": 30, "first": 10, "window": 5}, {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "given", "name", "right"),
+    [(analysis, given, name, rights.get(name, "")) for analysis, given, rights in ANALYSES for name in given],
+)
+def test_nonsense_in_an_analysis_is_refused_in_words(analysis, given, name, right):
+    for wrong in wrong_for(right):
+        with pytest.raises(InputError):
+            analysis(**{**given, name: wrong})
