@@ -28,6 +28,9 @@ COUNTER_SOURCES = ("nvml", "amdsmi", "rapl", "soc")
 MINIMUM_PERIODS = 10
 """Update periods in a window that is long enough. The relative uncertainty is then 1 / (10 sqrt(6)), about 4 %: what a
 few repetitions average out, for the price of one second of NVML's counter."""
+WATTS_PER_CORE = 12.0
+"""What an estimate counts for a busy core unless told otherwise: the value that Green Algorithms uses for a core of a
+processor it does not know (Lannelongue, Grealey and Inouye 2021, doi:10.1002/advs.202100707)."""
 
 
 class CounterError(ExpectedError, RuntimeError):

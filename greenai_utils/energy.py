@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from greenai_utils.counters import (
     MINIMUM_PERIODS,
+    WATTS_PER_CORE,
     Counter,
     CpuTimeEstimate,
     NoCounter,
@@ -19,7 +20,6 @@ from greenai_utils.counters import (
     cpu_seconds,
 )
 from greenai_utils.errors import InputError
-from greenai_utils.settings import MeterSettings
 from greenai_utils.values import (
     check_name,
     check_type,
@@ -347,7 +347,7 @@ class EnergyMeter:
 
 def open_meter(
     name: str = "auto",
-    watts_per_core: float = MeterSettings.watts_per_core,
+    watts_per_core: float = WATTS_PER_CORE,
     gpu_indices: Sequence[int] | None = None,
 ) -> EnergyMeter:
     """A meter of what this machine can count.

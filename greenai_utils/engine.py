@@ -15,8 +15,9 @@ from greenai_utils.values import check_switch, is_number, is_whole, shown
 
 log = logging.getLogger(__name__)
 
-THREAD_FLOPS = 1e8
-"""A step of fewer floating-point operations runs on one thread: waking another costs more than it takes over."""
+THREAD_FLOPS = {torch.float32: 1e8, torch.bfloat16: 3e9}
+"""A step of fewer floating-point operations runs on one thread: waking another costs more than it takes over. Products
+in bfloat16 are over sooner, so that more of them are needed to pay."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ class Engine:
             raise InputError("memory_share lies in (0, 1]", shown(self.memory_share), "give a share of free memory")
 
     @contextmanager
-    def limit_threads(self, step_flops: float) -> Iterator[None]:
-        """Run the block on the number of CPU threads that a step of so many operations deserves."""
+    def limit_threads(self, step_flops: float, precision: torch.dtype) -> Iterator[None]:
+        """Run the block on the number of CPU threads that a step of so many operations in a type deserves."""
         before = torch.get_num_threads()
-        threads = self.threads or (1 if step_flops < THREAD_FLOPS else before)
+        enough = THREAD_FLOPS.get(precision, THREAD_FLOPS[torch.float32])
+        threads = self.threads or (1 if step_flops < enough else before)
         if threads < before:
             torch.set_num_threads(threads)
         try:

@@ -14,6 +14,7 @@ import yaml
 
 from greenai_utils import paths
 from greenai_utils.budgets import Budget
+from greenai_utils.counters import WATTS_PER_CORE
 from greenai_utils.errors import InputError
 from greenai_utils.networks import KINDS, Kind
 from greenai_utils.spaces import SPACES, Space, get_space
@@ -27,9 +28,8 @@ class MeterSettings:
 
     name: str = "auto"
     """Everything that Zeus can count here; without a counter, an estimate."""
-    watts_per_core: float = 12.0
-    """Scales every estimate alike and changes no comparison: the value that Green Algorithms uses for a core of a
-    processor it does not know (Lannelongue, Grealey and Inouye 2021, doi:10.1002/advs.202100707)."""
+    watts_per_core: float = WATTS_PER_CORE
+    """Scales every estimate alike and changes no comparison."""
     idle_s: float = 10.0
     """A quiet window of a hundred updates of NVML's counter; an estimate needs none, since idling takes no CPU time."""
     warmup_s: float = 60.0

@@ -49,7 +49,7 @@ def fit_stacked(
     """
     trial = trials[0]
     stack = StackedNetwork(networks, image_shape(split), precision_of(trial, networks[0]))
-    with engine.limit_threads(stack.training_flops * trial.batch_size):
+    with engine.limit_threads(stack.training_flops * trial.batch_size, stack.precision):
         return _fit_stack(stack, networks, trials, split, engine, validation, starts, keep)
 
 

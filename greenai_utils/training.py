@@ -247,7 +247,7 @@ def _scorer(
 
         def score_stacked(images: Tensor) -> Tensor:
             x = to_input(images, dtype).to(stack.precision).flatten(1)
-            with engine.limit_threads(stack.training_flops * len(images)):
+            with engine.limit_threads(stack.training_flops * len(images), stack.precision):
                 return stack.scores(x.unsqueeze(0), training=not eval_mode)[0]
 
         return score_stacked

@@ -17,17 +17,15 @@ def test_numbers_out_of_range_are_named(wrong: dict[str, float]) -> None:
         Engine(**wrong)
 
 
-@pytest.mark.parametrize(
-    ("threads", "flops", "expected"),
-    [(None, THREAD_FLOPS / 2, 1), (None, THREAD_FLOPS, 2), (1, THREAD_FLOPS, 1), (9, 0.0, 2)],
-)
+@pytest.mark.parametrize("precision", THREAD_FLOPS)
+@pytest.mark.parametrize(("threads", "share", "expected"), [(None, 0.5, 1), (None, 1.0, 2), (1, 1.0, 1), (9, 0.0, 2)])
 def test_small_steps_run_on_one_thread_and_none_on_more_than_there_are(
-    threads: int | None, flops: float, expected: int
+    precision: torch.dtype, threads: int | None, share: float, expected: int
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with Engine(threads=threads).limit_threads(flops):
+        with Engine(threads=threads).limit_threads(share * THREAD_FLOPS[precision], precision):
             assert torch.get_num_threads() == expected
         assert torch.get_num_threads() == 2
     finally:
