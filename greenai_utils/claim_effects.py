@@ -200,7 +200,13 @@ def ladder_bend(trials: pd.DataFrame) -> Effect:
 
 def relative_spread(energy_j: FloatArray) -> Effect:
     """Coefficient of variation over configurations of the energy of a training, in percent."""
-    return bootstrap_effect(energy_j, lambda sample: 100 * sample.std(axis=1, ddof=1) / sample.mean(axis=1))
+
+    def variation(sample: FloatArray) -> FloatArray:
+        if sample.shape[1] < 2:  # the jackknife of two leaves one, which varies by nothing known
+            return np.full(len(sample), np.nan)
+        return 100 * sample.std(axis=1, ddof=1) / sample.mean(axis=1)
+
+    return bootstrap_effect(energy_j, variation)
 
 
 def energy_spread(trials: pd.DataFrame) -> Effect:

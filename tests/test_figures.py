@@ -115,9 +115,8 @@ def test_every_figure_states_source_and_units(data: StudyData, name: str) -> Non
     assert "ESTIMATED: CPU seconds × 12 W per core" in said
     assert "boundary: cpu" in said
     assert "Profile smoke" in said
-    if name not in CLAIM_FIGURES:
-        nothing = "are recorded" in said  # a gap has no units
-    assert nothing or UNIT.search(said.replace("12 W per core", "")), said
+    without_units = name in CLAIM_FIGURES or "are recorded" in said  # verdicts, and gaps
+    assert without_units or UNIT.search(said.replace("12 W per core", "")), said
 
 
 def test_counted_energy_is_never_called_estimated(data: StudyData) -> None:
