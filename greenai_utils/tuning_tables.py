@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from greenai_utils.comparisons import RankComparison, pairwise_comparisons, rank_comparison
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
 from greenai_utils.plans import costs_energy
 from greenai_utils.search_progress import CELL
 from greenai_utils.statistics import group_means
@@ -214,7 +214,16 @@ def tuning_alone(data: StudyData) -> pd.DataFrame:
     """What trainings take alone, which is what the members of a population are charged, beside what they share.
 
     One row for each space and each part of the full length that a training or a rung of one makes.
+
+    Raises:
+        Gap: No search trains in a population, so that nothing had to be measured alone.
     """
+    if data.alone.empty:
+        raise Gap(
+            "trainings are measured alone where searches train in populations",
+            "every training of these searches was read by itself",
+            "set `population` under `tuning` to train many at once",
+        )
     span = ["dataset", "network", "space", "start", "fidelity"]
     columns = {"mean": "mean_j", "sd": "sd_j", "ci_low": "ci_low_j", "ci_high": "ci_high_j"}
     alone = data.alone.astype({"gross_j": float, "start": float, "fidelity": float})

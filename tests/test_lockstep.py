@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from greenai_utils import instruments, lockstep, paths, trainer, training
 from greenai_utils.datasets import load
 from greenai_utils.energy import EnergyMeter, open_meter
-from greenai_utils.errors import InputError
+from greenai_utils.errors import Gap, InputError
 from greenai_utils.findings_tuning import energy_aware
 from greenai_utils.lengths import full_steps
 from greenai_utils.loops import Fit
@@ -488,3 +488,9 @@ def test_a_group_is_recorded_whole_or_not_at_all(output: Path, monkeypatch: pyte
     assert {record["group"]["members"] for record in of(store)} == {len(of(store))}
     assert trains_together(one, plan_searches(one)[0])
     assert len(of(run(one))) == 8
+
+
+def test_searches_one_by_one_leave_a_gap_where_the_sample_would_stand(data: StudyData) -> None:
+    alone = StudyData(replace(data.profile, tuning=replace(data.profile.tuning, population=1)), data.trials)
+    with pytest.raises(Gap, match="read by itself"):
+        tuning_alone(alone)
