@@ -96,7 +96,7 @@ def figure_note(data: StudyData, name: str) -> str:
     """The line under a figure: where its joules come from."""
     if name in PUBLISHED_FIGURES:
         return PUBLISHED_NOTE
-    if name in METER_FIGURES:
+    if name == METER_COMPARISON_FIGURE:
         return comparison_note(data)
     if name in CLAIM_FIGURES:
         shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
@@ -148,7 +148,6 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "01-energy-to-target": energy_to_target_figure,
     "01-pairwise": pairwise_figure,
     "01-protocol-effects": protocol_effects_figure,
-    "01-energy-aware": energy_aware_figure,
     "01-costs": costs_figure,
     "02-interactions": interaction_figure,
     "02-effect-sizes": effect_size_figure,
@@ -173,8 +172,13 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
 }
 """Every figure that a profile's records give, by the name of its files, numbered like the notebook that shows it."""
 
-METER_FIGURES: dict[str, Callable[[StudyData], Figure]] = {"00-meter-comparison": comparison_figure}
-"""The meter tested against itself, for which GPUs must tell their power."""
+METER_COMPARISON_FIGURE = "00-meter-comparison"
+OPTIONAL_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
+    METER_COMPARISON_FIGURE: comparison_figure,
+    "01-energy-aware": energy_aware_figure,
+}
+"""What not every profile can show: the meter tested against itself, for which GPUs must tell their power, and searches
+of a space in which hyperparameters cost energy."""
 
 PUBLISHED_FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "04-energy-to-target": figures_published.energy_to_target_figure,
@@ -199,7 +203,7 @@ def draw(data: StudyData, name: str) -> Figure:
         Gap: It rests on something that cannot be had: the authors' data, or what the machine that recorded lacked.
         InputError: The records do not suffice for it.
     """
-    figure = (FIGURES | METER_FIGURES | PUBLISHED_FIGURES)[name](data)
+    figure = (FIGURES | OPTIONAL_FIGURES | PUBLISHED_FIGURES)[name](data)
     figure.text(0.005, -0.005, figure_note(data, name), fontsize=6.5, color="0.35", va="top")
     return figure
 
@@ -215,7 +219,7 @@ def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
         Gap: A figure named rests on something that cannot be had.
         InputError: There is no such figure, or the records do not suffice for it.
     """
-    known = FIGURES | METER_FIGURES | PUBLISHED_FIGURES
+    known = FIGURES | OPTIONAL_FIGURES | PUBLISHED_FIGURES
     wanted = list(known if names is None else names)
     unknown = [name for name in wanted if name not in known]
     if unknown:

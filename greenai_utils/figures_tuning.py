@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from greenai_utils.anytime import anytime_bands
 from greenai_utils.comparisons import RankComparison
 from greenai_utils.drawing import PALETTE, WIDTH
+from greenai_utils.errors import Gap
 from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.study_data import StudyData
 from greenai_utils.survival import energies_to_target, kaplan_meier
@@ -316,12 +317,18 @@ def energy_aware_figure(data: StudyData) -> Figure:
     """Searches of a space that tunes how much work a training is: best so far, and energy to the target, by strategy.
 
     Only there can a strategy that weighs joules show anything.
+
+    Raises:
+        Gap: The profile searches no such space.
     """
     frame = costly_cell(data, tuning_anytime(data))
-    figure = Figure(figsize=(WIDTH, 2.6))
     if frame.empty:
-        figure.suptitle("No searches of a space that tunes how much work a training is are recorded", fontsize=9)
-        return figure
+        raise Gap(
+            "strategies that weigh joules are compared in a space that tunes how much work a training is",
+            "no searches of such a space are planned",
+            "add the space `costly` to `others` under `tuning`",
+        )
+    figure = Figure(figsize=(WIDTH, 2.6))
     table = costly_cell(data, tuning_energy_to_target(data))
     table = table[np.isclose(table["target"], nearest_target(data))].sort_values("restricted_mean_j")
     strategies = [*table["strategy"]]

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from greenai_utils import paths
 from greenai_utils.claim_tables import SHIPPED, recorded_profiles
 from greenai_utils.errors import Gap, InputError
-from greenai_utils.figures import FIGURES, METER_FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
+from greenai_utils.figures import FIGURES, OPTIONAL_FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
 from greenai_utils.goes import not_recorded
 from greenai_utils.notebooks import execute, notebook_names
 from greenai_utils.published import Unavailable, fetch_all, local_files
@@ -103,7 +103,7 @@ def _restore_deleted(profile: Profile) -> None:
     """Make again what notebooks that were not executed had once made, and somebody has deleted since."""
     here = all(file.exists() for file in local_files())
     tables = [*TABLES, *METER_TABLES, *(PUBLISHED_TABLES if here else ())]
-    figures = [*FIGURES, *METER_FIGURES, *(PUBLISHED_FIGURES if here else ())]
+    figures = [*FIGURES, *OPTIONAL_FIGURES, *(PUBLISHED_FIGURES if here else ())]
     lost_tables = [name for name in tables if not (paths.tables_folder(profile.name) / f"{name}.csv").exists()]
     lost_figures = [name for name in figures if not all(file.exists() for file in figure_files(profile.name, name))]
     if lost_tables or lost_figures:
