@@ -1,5 +1,6 @@
 """What tests share: data, meters, one thread, and a folder of its own for every test that writes."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from greenai_utils.counters import CpuTimeEstimate
 from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
 from greenai_utils.study_data import StudyData
+
+# A shell starts what runs in its background with Ctrl-C ignored, and every process below would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
