@@ -45,13 +45,14 @@ class Chapter:
         return Markdown(f"**Profile `{self.profile.name}`.** {self.profile.description}")
 
     def settings(self, study: str) -> pd.DataFrame:
-        """The settings of a study, one row a setting.
+        """The settings of a study, one row a setting; `task.` marks those of its task that the study has too.
 
         Args:
             study: A field of the profile: `meter_study`, `tuning`, `layers`, ...
         """
         own = asdict(getattr(self.profile, study))
-        rows = {**own.pop("task", {}), **own}
+        task = own.pop("task", {})
+        rows = {f"task.{name}" if name in own else name: value for name, value in task.items()} | own
         shown = {name: _in_words(value) for name, value in rows.items()}
         return pd.DataFrame({"setting": shown.keys(), "value": shown.values()}).dropna().set_index("setting")
 
