@@ -17,9 +17,6 @@ ifeq ($(origin TORCH_BACKEND),undefined)
 TORCH_BACKEND := $(shell sed -n 2p $(STAMP) 2>/dev/null)
 endif
 
-# Threads that spin while they wait burn CPU seconds, which the energy estimate would count.
-export OMP_WAIT_POLICY := PASSIVE
-
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup reproduce figures report verify test lint lab lock bench doctor clean

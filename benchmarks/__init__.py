@@ -2,3 +2,7 @@
 
 `python -m benchmarks` compares trainings; the other modules are run by their names.
 """
+
+from greenai_utils.openmp import wait_briefly
+
+wait_briefly()

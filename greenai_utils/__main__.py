@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from greenai_utils.errors import ExpectedError
+from greenai_utils.openmp import wait_briefly
 from greenai_utils.plans import STUDIES
 from greenai_utils.settings import MeterSettings
 
@@ -66,6 +67,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, print what it came to, and return its exit status."""
+    wait_briefly()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = vars(_parser().parse_args(arguments))
     command = COMMANDS[options.pop("command")]

@@ -41,7 +41,9 @@ def draw_orders(generators: Sequence[torch.Generator], split: Split) -> Tensor:
     return torch.stack(orders).to(split.labels.device, non_blocking=True)
 
 
-def iterate(split: Split, orders: Tensor, batch_size: int, precision: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+def iterate(
+    split: Split, orders: Tensor, batch_size: int, precision: torch.dtype, reuse: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch of K trainings, each in its own order.
 
     Args:
@@ -49,18 +51,28 @@ def iterate(split: Split, orders: Tensor, batch_size: int, precision: torch.dtyp
         orders: Shape (K, N).
         batch_size: B; the last batch may be smaller.
         precision: The type of the images.
+        reuse: Whether the images of a batch hold only until the next one is asked for, whose images may then lie in the
+            same memory: fresh pages cost a CPU more time than to fill them.
 
     Yields:
         Images (K, B, C H W) and labels (K, B).
     """
     flat = split.images.flatten(1)
-    members = len(orders)
-    bytes_per_batch = members * batch_size * flat.shape[1] * max(4, precision.itemsize)
+    members, features = len(orders), flat.shape[1]
+    bytes_per_batch = members * batch_size * features * max(4, precision.itemsize)
     chunk = max(1, CHUNK_BYTES // bytes_per_batch) * batch_size
+    # uint8 becomes float32 in vector registers, but bfloat16 number by number.
+    types = [torch.uint8, *([torch.float32] if precision == torch.bfloat16 else []), precision]
+    memory: list[Tensor] = []
     for part in orders.split(chunk, 1):
         chosen = part.reshape(-1)
-        # uint8 becomes float32 in vector registers, but bfloat16 number by number.
-        exact = torch.float32 if precision == torch.bfloat16 else precision
-        images = to_input(flat.index_select(0, chosen), exact).to(precision).view(members, -1, flat.shape[1])
+        if not (memory and reuse):
+            memory = [flat.new_empty(len(chosen), features, dtype=dtype) for dtype in types]
+        taken, exact, *rest = (one[: len(chosen)] for one in memory)
+        torch.index_select(flat, 0, chosen, out=taken)
+        images = exact.copy_(taken).div_(255.0)
+        if rest:
+            images = rest[0].copy_(images)
+        images = images.view(members, -1, features)
         labels = split.labels.index_select(0, chosen).view(members, -1)
         yield from zip(images.split(batch_size, 1), labels.split(batch_size, 1), strict=True)

@@ -15,7 +15,7 @@ from greenai_utils.values import check_switch, is_number, is_whole, shown
 
 log = logging.getLogger(__name__)
 
-THREAD_FLOPS = {torch.float32: 1e8, torch.bfloat16: 3e9}
+THREAD_FLOPS = {torch.float32: 1e8, torch.bfloat16: 2e8}
 """A step of fewer floating-point operations runs on one thread: waking another costs more than it takes over. Products
 in bfloat16 are over sooner, so that more of them are needed to pay."""
 

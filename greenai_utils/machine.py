@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from greenai_utils.obstacles import ROOT, is_container, is_virtual
+from greenai_utils.openmp import waiting
 from greenai_utils.zeus_counters import gpu_models
 
 PACKAGES = ("torch", "numpy", "zeus")
@@ -22,9 +23,9 @@ def machine_description() -> dict[str, Any]:
 
     Returns:
         `cpu` (model), `logical_cores`, `physical_cores` (None where unknown), `memory_gib`, `gpus` (models),
-        `gpu_driver` and `visible_gpus` (`CUDA_VISIBLE_DEVICES`) or None, `platform`, `virtual_machine`, `container`,
-        `python`, and the versions of `PACKAGES` (None where not installed; read from their metadata, without
-        importing them).
+        `gpu_driver` and `visible_gpus` (`CUDA_VISIBLE_DEVICES`) or None, `openmp` (how its threads wait), `platform`,
+        `virtual_machine`, `container`, `python`, and the versions of `PACKAGES` (None where not installed; read from
+        their metadata, without importing them).
     """
     gpus, driver = gpu_models()
     return {
@@ -35,6 +36,7 @@ def machine_description() -> dict[str, Any]:
         "gpus": gpus,
         "gpu_driver": driver,
         "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "openmp": waiting(),
         "platform": platform.platform(),
         "virtual_machine": is_virtual(),
         "container": is_container(),

@@ -72,7 +72,7 @@ def fit_module(
     orders = draw_orders([generator], source) if start is None else start.order[None].to(source.labels.device)
     batches = partial(_batches, source, batch_size=trial.batch_size, dtype=dtype, engine=engine)
     # The published code held all batches in float32; on the device that would be four times the data set.
-    held = None if stay or trial.protocol.reshuffle else list(batches(orders))
+    held = None if stay or trial.protocol.reshuffle else list(batches(orders, reuse=False))
     last, per_epoch = planned_steps(trial, split), steps_per_epoch(trial, split)
     rates = (rate_factors(trial.schedule, trial.epochs * per_epoch) * settings.learning_rate).tolist()
     model.train()
@@ -138,9 +138,9 @@ def _loss(model: Callable[..., Tensor], images: Tensor, labels: Tensor, trial: T
 
 
 def _batches(
-    source: Split, orders: Tensor, batch_size: int, dtype: torch.dtype, engine: Engine
+    source: Split, orders: Tensor, batch_size: int, dtype: torch.dtype, engine: Engine, reuse: bool = True
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of one module in an order, shape (1, n): images (B, C, H, W) and labels (B,)."""
     layout = torch.channels_last if engine.channels_last else torch.contiguous_format
-    for images, labels in iterate(source, orders, batch_size, dtype):
+    for images, labels in iterate(source, orders, batch_size, dtype, reuse):
         yield images[0].unflatten(1, image_shape(source)).contiguous(memory_format=layout), labels[0]

@@ -75,7 +75,7 @@ def record_missing(profile: Profile, studies: Sequence[str] = STUDIES) -> str:
     if missing:
         command = [sys.executable, "-m", "greenai_utils", "train", "--profile", profile.name]
         command += ["--parent", str(os.getpid()), *studies]
-        done = subprocess.run(command, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}, check=False)
+        done = subprocess.run(command, check=False)
         if done.returncode:
             raise TrainingError(profile.name, done.returncode)
         store.refresh()

@@ -401,7 +401,7 @@ class _Block(_Layer):
         z.copy_(self._pooled).mul_(_channels(self._scale)).add_(_channels(shift))
         if self._relu:
             z.clamp_min_(0.0)
-        self._output = z.to(x.dtype)
+        self._output = z if z.dtype == x.dtype else self._keep("output", z.shape, x).copy_(z)
         return self._output
 
     def backward(self, gradient: Tensor, first: bool) -> Tensor | None:

@@ -199,6 +199,7 @@ class Workbench:
                 "torch": torch.__version__,
                 "cuda": torch.version.cuda,
                 "gpu_driver": description["gpu_driver"],
+                "openmp": description["openmp"],
                 "device": self.device,
                 "source": meter.source,
                 "boundary": meter.boundary,

@@ -17,6 +17,7 @@ MODULES = sorted(file.stem for file in PACKAGE.glob("*.py") if file.stem != "__i
 ORDER = (
     *(
         "errors",
+        "openmp",
         "values",
         "paths",
         "files",
@@ -67,9 +68,9 @@ ORDER = (
 # Imports inside a function, each because the module loads for seconds and most callers do not need it.
 DEFERRED = {("energy", "zeus_counters")}
 WITHOUT_TORCH = (
-    *("errors", "search", "levers", "records", "lengths", "layer_plans", "plans", "search_records", "published"),
-    *("statistics", "anova", "survival", "fronts", "claims", "machine_model", "forecasts", "closure", "roofline"),
-    *("shapes", "goes", "power", "meter_tables", "layer_tables", "cost_tables", "lever_tables", "tables"),
+    *("errors", "openmp", "search", "levers", "records", "lengths", "layer_plans", "plans", "search_records"),
+    *("published", "statistics", "anova", "survival", "fronts", "claims", "machine_model", "forecasts", "closure"),
+    *("roofline", "shapes", "goes", "power", "meter_tables", "layer_tables", "cost_tables", "lever_tables", "tables"),
     *("figures", "chapter", "notebooks", "reporting", "pipeline", "__main__"),
 )
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}

@@ -19,7 +19,7 @@ from greenai_utils.tables import TABLES
 def greenai(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "greenai_utils", *arguments],
-        env={**os.environ, "GREENAI_OUTPUT": str(output), "OMP_WAIT_POLICY": "PASSIVE"},
+        env={**os.environ, "GREENAI_OUTPUT": str(output)},
         capture_output=True,
         text=True,
         check=False,
