@@ -32,16 +32,16 @@ class Engine:
     """
 
     stacked: bool = True
-    """Forward and backward passes written out by hand (`stacked.StackedNetwork`) instead of torch's modules: 1.3 to 2.5
+    """Forward and backward passes written out by hand (`stacked.StackedNetwork`) instead of torch's modules: 1.1 to 2.2
     times as fast for single networks. Only for networks it supports, on a CPU or CUDA; others run as modules."""
     threads: int | None = None
     """CPU threads, at most those torch has; None takes one for steps below `THREAD_FLOPS`, else all."""
     channels_last: bool = False
-    """Of modules alone. A bfloat16 `simple_cnn` on CIFAR-10 gains by 1.6, the float32 one on Fashion-MNIST loses by
-    1.4, and the stacked form, whose images lie innermost, is faster than both."""
+    """Of modules alone, whose speed it changes by 0.96 to 1.06; the stacked form, whose images lie innermost, is faster
+    than both."""
     compile: bool = False
     """Compile modules (`torch.compile`). Takes 4 to 30 s for every network and batch size, and a C++ compiler, after
-    which a CPU is no faster: 1.0 times (`dense_poly`) and 0.8 times (`simple_cnn`) its speed on Fashion-MNIST."""
+    which a CPU is no faster: 0.7 times the speed of modules on digits, 0.9 to 1.05 times on Fashion-MNIST."""
     cuda_graphs: bool = False
     """Record a stacked step on a GPU once and replay it, which saves launching its kernels one by one. Off until it has
     been measured."""
