@@ -116,7 +116,7 @@ class Step:
         """
         try:
             model = copy.deepcopy(self.model)
-        except (RuntimeError, TypeError, NotImplementedError) as error:
+        except (RuntimeError, TypeError) as error:
             raise InputError(
                 "a network can be copied (copy.deepcopy), so that the original stays as it is",
                 first_line(error),
