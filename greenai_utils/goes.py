@@ -126,10 +126,10 @@ def commit_of(folder: Path) -> Go | None:
 
 
 def code_sha256() -> str:
-    """The first 20 hexadecimal digits of the SHA-256 of the package's files."""
+    """The first 20 hexadecimal digits of the SHA-256 of the package's Python files at every depth and their places."""
     digest = hashlib.sha256()
-    for file in sorted(PACKAGE.glob("*.py")):
-        digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    for place, file in sorted((file.relative_to(PACKAGE).as_posix(), file) for file in PACKAGE.rglob("*.py")):
+        digest.update(f"{place} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:20]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenai_utils import paths
+from greenai_utils import goes, paths
 from greenai_utils.doctor import doctor
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
@@ -43,9 +43,9 @@ def log(tmp_path: Path) -> Path:
 
 def add(file: Path, **changes: Any) -> None:
     code = {**describe_code(SMOKE), "commit": {"sha": "c" * 40, "dirty": False}, "code_sha256": "1" * 20}
-    goes = GoLog(file)
-    goes.begin({**code, "torch": "2.11.0", "gpus_before": [{"power_limit_w": 700.0}]})
-    goes.complete(**{"ended": "2026-01-01T00:10:00+00:00", "reason": "the time limit", **changes})
+    log = GoLog(file)
+    log.begin({**code, "torch": "2.11.0", "gpus_before": [{"power_limit_w": 700.0}]})
+    log.complete(**{"ended": "2026-01-01T00:10:00+00:00", "reason": "the time limit", **changes})
 
 
 def told(file: Path, profile: Any = SMOKE) -> str:
@@ -143,6 +143,22 @@ def test_the_commit_says_whether_the_package_changed_since(tmp_path: Path) -> No
     assert commit_of(tmp_path) == clean
     write_text(tmp_path / "greenai_utils/b.py", "")
     assert commit_of(tmp_path) == {**clean, "dirty": True}
+
+
+def test_the_code_is_told_apart_by_every_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(goes, "PACKAGE", tmp_path)
+    (tmp_path / "room" / "deeper").mkdir(parents=True)
+    seen = [goes.code_sha256()]
+    for place in ("energy.py", "room/energy.py", "room/deeper/energy.py"):
+        (tmp_path / place).write_text("JOULES = 1\n")
+        seen.append(goes.code_sha256())
+    (tmp_path / "room" / "deeper" / "energy.py").write_text("JOULES = 2\n")
+    seen.append(goes.code_sha256())
+    (tmp_path / "room" / "deeper" / "energy.py").rename(tmp_path / "room" / "meter.py")
+    seen.append(goes.code_sha256())
+    assert len(set(seen)) == len(seen)
+    (tmp_path / "room" / "notes.txt").write_text("no code")
+    assert goes.code_sha256() == seen[-1]
 
 
 def test_doctor_tells_how_a_profile_was_recorded(output: Path) -> None:
