@@ -191,4 +191,4 @@ def _noncentrality(f: float, df: float, error_df: float, probability: float) -> 
     high = max(1.0, 2 * f * df)
     while excess(high) > 0:
         high *= 2
-    return float(optimize.brentq(excess, 0.0, high, xtol=1e-10, rtol=1e-12))
+    return float(optimize.brentq(excess, 0.0, high, xtol=1e-14, rtol=1e-14))

@@ -1,7 +1,6 @@
 """The verdicts on every claim, from all evidence at hand: the authors' data, this profile, and profiles that ship."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 
 import pandas as pd
 
@@ -13,7 +12,7 @@ from greenai_utils.front_tables import trained_alone
 from greenai_utils.meter_tables import AUTHORS, COUNTER, METHODS, compared_windows
 from greenai_utils.published_data import BOUNDARY, SOURCE
 from greenai_utils.settings import load_profile, profile_names
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import main_cell, tuning_summary
 
 _JOULES = [METHODS[AUTHORS], METHODS[COUNTER]]
@@ -22,7 +21,7 @@ SHIPPED = paths.ROOT / "data"
 """Where recorded profiles ship."""
 
 
-@lru_cache(maxsize=2)
+@Table.apart("claim")
 def claims_table(data: StudyData) -> pd.DataFrame:
     """Every claim and defect judged on every body of evidence, one row a number that decides; see `claims`.
 
@@ -36,10 +35,10 @@ def claims_table(data: StudyData) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-@lru_cache(maxsize=2)
+@Table
 def verdicts_table(data: StudyData) -> pd.DataFrame:
     """One verdict for each claim and body of evidence, with the rule that decides it."""
-    table = claims_table(data)
+    table = claims_table.exact(data)
     verdicts = conclude(table)
     known = {**CLAIMS, **DEFECTS}
     rules = {name: {"test": claim.test, "reason": claim.reason} for name, claim in known.items()}
@@ -88,7 +87,7 @@ def _tables(data: StudyData) -> Mapping[str, pd.DataFrame]:
 
 def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
     """The summary of each search of the main cell, once for every target of the profile."""
-    summary = main_cell(data, tuning_summary(data)).drop(columns="energy_to_target_j")
+    summary = main_cell(data, tuning_summary.exact(data)).drop(columns="energy_to_target_j")
     parts = []
     for target in data.profile.tuning.targets:
         reached = trials[trials["best_so_far"] >= target * trials["best_so_far"].max()]

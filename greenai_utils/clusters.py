@@ -5,7 +5,6 @@ would. Two remedies: standard errors that take the configuration as the independ
 in which the configuration is a random effect.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,12 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
-from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from greenai_utils.checks import Columns, FloatArray, as_list, require_at_least, require_labels, require_share
 from greenai_utils.designs import Design, factorial_design
 from greenai_utils.errors import InputError
+from greenai_utils.reml import fit_reml
 
 
 def clustered_anova(frame: pd.DataFrame, response: str, factors: Columns, cluster: Columns) -> pd.DataFrame:
@@ -104,7 +102,7 @@ class MixedModel:
     slope_sd: dict[str, float]  # per factor with a random slope: spread of its sum-to-zero coefficients between groups
     residual_sd: float  # spread within groups
     intraclass_correlation: float  # share of the variance around the factors' means that lies between groups
-    converged: bool
+    converged: bool  # several starts ended at this maximum
     on_boundary: bool  # a variance was estimated as (nearly) zero
     groups: int
     observations: int
@@ -119,7 +117,7 @@ def mixed_model(
     slopes: Sequence[str] = (),
     level: float = 0.95,
 ) -> MixedModel:
-    """Fit a full factorial with a random intercept for each group, by REML (Lindstrom and Bates 1988; statsmodels).
+    """Fit a full factorial with a random intercept for each group, by REML (Patterson and Thompson 1971).
 
     Args:
         frame: One row an observation.
@@ -135,8 +133,8 @@ def mixed_model(
         Tests, differences of levels and variance components.
 
     Raises:
-        InputError: As `clustered_anova`; a slope that is not a factor or does not vary within any group; a likelihood
-            without a maximum that can be found.
+        InputError: As `clustered_anova`; a slope that is not a factor or does not vary within any group; a response
+            without error within groups, whose likelihood has no maximum.
     """
     require_share(level, "a level")
     design, groups = _clustered(frame, response, factors, group)
@@ -147,29 +145,19 @@ def mixed_model(
             raise InputError(
                 "a factor with a random slope varies within groups", f"{name!r} does not", "leave its slope out"
             )
-    # On a scale of one, the optimiser's tolerances mean the same for millijoules and megajoules.
+    # On a scale of one, tolerances mean the same for millijoules and megajoules.
     scale = float(design.response.std())
     blocks = [np.ones((len(groups), 1)), *(design.matrix[:, design.terms[(name,)]] for name in slopes)]
-    random = np.hstack(blocks)
-    model = MixedLM(design.response / scale, design.matrix, groups, exog_re=random)
-    free = MixedLMParams.from_components(fe_params=np.ones(design.matrix.shape[1]), cov_re=np.eye(random.shape[1]))
-    with warnings.catch_warnings():
-        # What the warnings say is kept in converged and on_boundary.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a step beyond the likelihood's domain, which it takes back
-        try:
-            fit = model.fit(reml=True, free=free, method=["bfgs", "lbfgs", "powell"])
-        except np.linalg.LinAlgError as error:
-            raise InputError(
-                "the likelihood of a mixed model has a maximum",
-                f"none that can be found ({error})",
-                "look for an outlier, or leave out random slopes",
-            ) from error
-    params = scale * np.asarray(fit.fe_params)
-    covariance = scale**2 * np.asarray(fit.cov_params())[: len(params), : len(params)]
-    variances = scale**2 * np.diag(np.asarray(fit.cov_re))
-    residual = scale**2 * float(fit.scale)
+    varies = scale**2 * len(groups) > design.rounding
+    fit = fit_reml(design.response / scale, design.matrix, np.hstack(blocks), groups) if varies else None
+    if fit is None or fit.unbounded:
+        raise InputError(
+            "the likelihood of a mixed model has a maximum",
+            "observations without any error within groups",
+            "compare means as they are, or leave out random slopes",
+        )
+    params, covariance = scale * fit.effects, scale**2 * fit.covariance
+    variances, residual = scale**2 * fit.variances, scale**2 * fit.residual
     tests = []
     for term, columns in design.terms.items():
         df = columns.stop - columns.start
@@ -180,7 +168,7 @@ def mixed_model(
     for factor, a, b, contrast in _contrasts(design):
         difference, se = float(contrast @ params), float(np.sqrt(contrast @ covariance @ contrast))
         rows.append([factor, a, b, difference, se, difference - z * se, difference + z * se])
-    spread = np.sqrt(np.maximum(variances, 0))
+    spread = np.sqrt(variances)
     ends = np.cumsum([1, *(block.shape[1] for block in blocks[1:])])
     return MixedModel(
         tests=pd.DataFrame(tests, columns=["factor", "df", "chi_sq", "p"]),
@@ -192,7 +180,7 @@ def mixed_model(
         },
         residual_sd=float(np.sqrt(residual)),
         intraclass_correlation=float(variances[0] / (variances[0] + residual)),
-        converged=bool(fit.converged),
+        converged=fit.converged,
         on_boundary=bool((variances < 1e-6 * residual).any()),
         groups=int(groups.max()) + 1,
         observations=len(groups),

@@ -20,6 +20,7 @@ from greenai_utils.checks import (
     require_share,
 )
 from greenai_utils.errors import InputError
+from greenai_utils.rounding import on_grid
 from greenai_utils.statistics import Interval
 
 
@@ -57,8 +58,8 @@ def vargha_delaney(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
         return (theta - estimate) ** 2 - z**2 * theta * (1 - theta) * spread / (n * m)
 
     # At 0 and 1 themselves the variance is zero; a step inside them the interval's inside begins.
-    low = float(optimize.brentq(beyond, 0.0, min(estimate, 1 - 1e-12))) if estimate > 0 else 0.0
-    high = float(optimize.brentq(beyond, max(estimate, 1e-12), 1.0)) if estimate < 1 else 1.0
+    low = float(optimize.brentq(beyond, 0.0, min(estimate, 1 - 1e-12), xtol=1e-15)) if estimate > 0 else 0.0
+    high = float(optimize.brentq(beyond, max(estimate, 1e-12), 1.0, xtol=1e-15)) if estimate < 1 else 1.0
     return Interval(estimate, low, high)
 
 
@@ -91,14 +92,15 @@ def pairwise_comparisons(
     rows = []
     for a, b in combinations(table.columns, 2):
         first, second = table[a].to_numpy(), table[b].to_numpy()
-        difference = first - second
+        # Accuracies are shares of counts: equal differences of counts must be ties.
+        ranked = on_grid(first - second, max(np.abs(first).max(), np.abs(second).max()))
         p = 1.0
-        if difference.any():
-            tied = len(np.unique(np.abs(difference))) < len(difference) or not difference.all()
-            exact = not tied and len(difference) <= 50
-            p = stats.wilcoxon(difference, zero_method="pratt", method="exact" if exact else "asymptotic").pvalue
+        if ranked.any():
+            tied = len(np.unique(np.abs(ranked))) < len(ranked) or not ranked.all()
+            exact = not tied and len(ranked) <= 50
+            p = stats.wilcoxon(ranked, zero_method="pratt", method="exact" if exact else "asymptotic").pvalue
         effect = vargha_delaney(first, second, level)
-        rows.append([a, b, len(difference), float(np.median(difference)), float(p), *effect])
+        rows.append([a, b, len(ranked), float(np.median(first - second)), float(p), *effect])
     result = pd.DataFrame(rows, columns=["a", "b", "n", "median_difference", "p", "a12", "ci_low", "ci_high"])
     result.insert(5, "p_holm", multipletests(result["p"], method="holm")[1])
     return result

@@ -24,14 +24,14 @@ from greenai_utils.machine_model import (
 from greenai_utils.networks import NetworkSpec, network_name
 from greenai_utils.roofline import PASS_COLUMNS, Ceilings, roofline
 from greenai_utils.settings import load_profile
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.trainings import Training
 
 NUMBERS = ["joules", "uncertainty_j", "net_j", "seconds"]
 """Columns of measurements, which may have gaps."""
 
 
-@lru_cache(maxsize=2)
+@Table
 def layer_attribution(data: StudyData) -> pd.DataFrame:
     """Where the joules of one training step go: one row a part of the step of each network attributed."""
     tables = []
@@ -42,6 +42,7 @@ def layer_attribution(data: StudyData) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["dataset", *PART_COLUMNS]]
 
 
+@Table
 def layer_closure(data: StudyData) -> pd.DataFrame:
     """Whether the parts add up: against whole steps measured among them, and against the trainings of the layer study.
 
@@ -49,7 +50,7 @@ def layer_closure(data: StudyData) -> pd.DataFrame:
     standard error of that mean. Trainings under another protocol than the corrected one, whose steps are what is
     attributed, do not count.
     """
-    attribution = layer_attribution(data)
+    attribution = layer_attribution.exact(data)
     trainings = _joules_per_step(data)
     rows = []
     for record in data.measured(ATTRIBUTION):
@@ -69,6 +70,7 @@ def layer_closure(data: StudyData) -> pd.DataFrame:
     return table[[*table.columns.drop(ends), *ends]]
 
 
+@Table
 def layer_microbenchmarks(data: StudyData) -> pd.DataFrame:
     """What layers cost by themselves over a range of shapes, and where each sits under the machine's roof."""
     tables = []
@@ -99,8 +101,12 @@ def recorded_machine(profile: str) -> MachineModel:
     return machine_model(StudyData.read(load_profile(profile)))
 
 
+@Table.apart("term")
 def energy_model(data: StudyData) -> pd.DataFrame:
-    """The coefficients of the machine model, with percentile bootstrap intervals over the rows that it is fitted on."""
+    """The coefficients of the machine model, with percentile bootstrap intervals over the rows that it is fitted on.
+
+    `converged` tells whether every fit, of the rows and of each bootstrap sample, settled from several starts alike.
+    """
     model, drawn = machine_model(data), _bootstrapped(data)
     rows = [
         {
@@ -109,6 +115,7 @@ def energy_model(data: StudyData) -> pd.DataFrame:
             "ci_low": np.quantile([getattr(each, name) for each in drawn], 0.025),
             "ci_high": np.quantile([getattr(each, name) for each in drawn], 0.975),
             "rows": len(_calibration(data)),
+            "converged": model.converged and all(each.converged for each in drawn),
             "source": model.source,
             "boundary": model.boundary,
         }
@@ -117,17 +124,17 @@ def energy_model(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@lru_cache(maxsize=2)
+@Table
 def layer_cost_drivers(data: StudyData) -> pd.DataFrame:
     """Is a layer dear because of its FLOPs, its bytes or its launches: the model's answer for each type of layer.
 
     In the steps of the networks attributed and in the micro-benchmarks. `mostly` names the largest share and `agree`
     says in what share of bootstrap fits of the model it is the largest too.
     """
-    attribution = layer_attribution(data)
+    attribution = layer_attribution.exact(data)
     layers = attribution[~attribution["layer"].str.startswith("(")]
     tables = []
-    for evidence, frame in (("attribution", layers), ("microbenchmarks", layer_microbenchmarks(data))):
+    for evidence, frame in (("attribution", layers), ("microbenchmarks", layer_microbenchmarks.exact(data))):
         table = cost_drivers(machine_model(data), frame).set_index("type")
         drawn = [cost_drivers(model, frame).set_index("type")["mostly"] for model in _bootstrapped(data)]
         agree = pd.concat(drawn, axis=1).eq(table["mostly"], axis=0).mean(axis=1).where(table["mostly"] != "")
@@ -137,7 +144,7 @@ def layer_cost_drivers(data: StudyData) -> pd.DataFrame:
     return whole[["evidence", *whole.columns.drop("evidence")]]
 
 
-@lru_cache(maxsize=2)
+@Table
 def energy_prediction(data: StudyData) -> pd.DataFrame:
     """Trainings predicted by every method, none of which has seen anything of the network to be predicted."""
     settings = data.profile.prediction
@@ -155,13 +162,14 @@ def energy_prediction(data: StudyData) -> pd.DataFrame:
     )
 
 
+@Table
 def energy_prediction_errors(data: StudyData) -> pd.DataFrame:
     """How far each method is off: the median absolute percentage error with its interval."""
-    return prediction_errors(energy_prediction(data), data.profile.seed)
+    return prediction_errors(energy_prediction.exact(data), data.profile.seed)
 
 
 def _calibration(data: StudyData) -> pd.DataFrame:
-    return calibration_table(layer_microbenchmarks(data), layer_attribution(data))
+    return calibration_table(layer_microbenchmarks.exact(data), layer_attribution.exact(data))
 
 
 @lru_cache(maxsize=2)

@@ -1,5 +1,6 @@
 """Tables to figures: one style, the unit on every axis, and the source of the joules on every figure."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -70,6 +71,12 @@ STYLE: Any = {  # Any, because matplotlib types every single name
     "svg.fonttype": "path",
     "savefig.dpi": 200,
 }
+
+
+NAMED = re.compile(r'id="([a-zA-Z]+?)([0-9a-f]{10})"')
+REFERRED = re.compile(r'(id="|#)([a-zA-Z]+[0-9a-f]{10})\b')
+DECIMALS = re.compile(r"(scale\([^)]*\))|-?\d+\.\d{4,}")
+"""Numbers of four decimals and more; but a scale is a factor, and left as it is."""
 
 
 @contextmanager
@@ -237,4 +244,17 @@ def build_figures(data: StudyData, names: Iterable[str] | None = None) -> None:
                 content = BytesIO()
                 metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
                 figure.savefig(content, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
-                write_bytes(file, content.getvalue())
+                drawn = content.getvalue()
+                write_bytes(file, settled_svg(drawn.decode()).encode() if kind == "svg" else drawn)
+
+
+def settled_svg(drawn: str) -> str:
+    """An SVG of matplotlib without what another processor would draw otherwise.
+
+    The last digits of a logarithm move the layout by less than 1e-9 of a point, at which coordinates of six decimals
+    and names that are hashes of coordinates change: the former get three decimals, the latter numbers in their order.
+    """
+    names = dict.fromkeys(NAMED.findall(drawn))
+    numbered = {f"{kind}{digest}": f"{kind}{number}" for number, (kind, digest) in enumerate(names)}
+    drawn = REFERRED.sub(lambda found: f"{found[1]}{numbered.get(found[2], found[2])}", drawn)
+    return DECIMALS.sub(lambda found: found[0] if found[1] else f"{float(found[0]):.3f}", drawn)

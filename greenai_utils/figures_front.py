@@ -17,7 +17,7 @@ from greenai_utils.front_tables import (
     network_fronts,
     pareto_table,
 )
-from greenai_utils.ladder_tables import ladder_fits, ladder_returns, ladder_rungs, ladder_trials
+from greenai_utils.ladder_tables import ladder_returns, ladder_rungs, ladder_trials
 from greenai_utils.study_data import StudyData
 
 BLUE, ORANGE = sns.color_palette(PALETTE)[:2]
@@ -134,15 +134,16 @@ def network_fronts_figure(data: StudyData) -> Figure:
 
 def ladder_figure(data: StudyData) -> Figure:
     """Accuracy against energy along each ladder, with the saturating curve and the straight line fitted to it."""
-    rungs, fits, tests = ladder_rungs(data), ladder_fits(data), ladder_returns(data).set_index("ladder")
+    rungs, fits = ladder_rungs(data), ladder_returns(data).set_index("ladder")
     figure = Figure(figsize=(WIDTH, 3.4))
     panels = figure.subplots(1, len(fits), squeeze=False)[0]
     for axes, (ladder, trials) in zip(panels, ladder_trials(data), strict=True):
-        fit, means = fits[ladder], rungs[rungs["ladder"] == ladder]
-        joules = np.linspace(fit.cheapest_j, fit.dearest_j, 200)
+        fit, means = fits.loc[ladder], rungs[rungs["ladder"] == ladder]
+        joules = np.linspace(trials["gross_j"].min(), trials["gross_j"].max(), 200)
+        curve = fit["ceiling"] - fit["gain"] * np.exp(-(joules - joules[0]) / fit["scale_j"])
+        line = trials["accuracy"].mean() + fit["slope_per_j"] * (joules - trials["gross_j"].mean())
         axes.scatter(trials["gross_j"], trials["accuracy"], s=8, color="0.7", lw=0, label="a training")
-        axes.plot(joules, fit.predict(joules), color=BLUE, lw=1.4, label="saturating curve")
-        line = fit.intercept + fit.slope_per_j * (joules - fit.cheapest_j)
+        axes.plot(joules, curve, color=BLUE, lw=1.4, label="saturating curve")
         axes.plot(joules, line, color=ORANGE, ls="--", lw=1.2, label="straight line")
         half = [means["accuracy"] - means["accuracy_low"], means["accuracy_high"] - means["accuracy"]]
         axes.errorbar(
@@ -151,7 +152,7 @@ def ladder_figure(data: StudyData) -> Figure:
         _name_rungs(axes, means)
         axes.set(
             xlabel=COST,
-            title=f"{RUNGS[ladder]} (ΔAICc = {tests.loc[ladder, 'delta_aicc']:.1f})".replace("-", "−"),
+            title=f"{RUNGS[ladder]} (ΔAICc = {fit['delta_aicc']:.1f})".replace("-", "−"),
             ylim=(min(trials["accuracy"].min(), means["accuracy_low"].min()) - 0.01, trials["accuracy"].max() + 0.02),
         )
     panels[0].set_ylabel("Validation accuracy")

@@ -129,7 +129,8 @@ def compare_methods(
     Returns:
         One row a training and method: method, needs (see `NEEDS`), network, predicted_j, measured_j, ape_pct (absolute
         percentage error), source, boundary. A method that lacks what it needs (STEP without enough epochs, PRE and the
-        constant of FLOPs without other networks, TDP without its watts) has no prediction.
+        constant of FLOPs without other networks, TDP without its watts) has no prediction; nor has ours
+        where its fit did not converge.
 
     Raises:
         InputError: No trainings, several sources or boundaries, or a thermal design power that is not positive.
@@ -148,7 +149,7 @@ def compare_methods(
         others = [other for other in trainings if other.network != training.network]
         machine = fit_machine(calibration[calibration["network"] != training.network])
         predicted = {
-            OURS: machine.predict(training.counts, training.steps).joules,
+            OURS: machine.predict(training.counts, training.steps).joules if machine.converged else math.nan,
             FLOPS: _flops_constant(others) * training.counts.flops,
             TDP: math.nan if tdp_w is None else tdp_w * training.seconds,
             STEP: math.nan,

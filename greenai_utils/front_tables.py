@@ -16,7 +16,7 @@ from greenai_utils.fronts import attainment_surface, knee, marginal_cost, pareto
 from greenai_utils.lengths import TEST_IMAGES, VALIDATION_IMAGES
 from greenai_utils.search_progress import chosen_by
 from greenai_utils.statistics import group_means
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import main_cell, with_source
 
 PERCENTILES = (25, 50, 75)
@@ -120,6 +120,7 @@ def network_label(trials: pd.DataFrame) -> pd.Series:
     return layers + (relu if trials["relu"].nunique() > 1 else "")
 
 
+@Table
 def pareto_table(data: StudyData) -> pd.DataFrame:
     """The trials that no other of their study and data set beats in both accuracy and energy, by study and energy."""
     columns = ["study", "dataset", "network", "group", "strategy", "key"]
@@ -133,14 +134,14 @@ def front_knee(front: pd.DataFrame) -> pd.Series | None:
     return knee(front, maximise="accuracy", minimise="gross_j") if len(front) > 1 else None
 
 
-@lru_cache(maxsize=2)
+@Table
 def front_summary(data: StudyData) -> pd.DataFrame:
     """One row a study and data set: its front's size, knee and ends, and its hypervolume with a bootstrap interval.
 
     The share of bootstrap samples with the same knee tells how far the knee can be trusted; see `front_bootstrap` for
     what the interval of a hypervolume says and what it does not.
     """
-    all_knees = knees_table(data)
+    all_knees = knees_table.exact(data)
     rows = []
     for study, trials in _studies(data):
         front = _front(trials)
@@ -176,7 +177,7 @@ def front_summary(data: StudyData) -> pd.DataFrame:
     return with_source(pd.DataFrame(rows), data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def knees_table(data: StudyData) -> pd.DataFrame:
     """Every trial that is the knee of some bootstrap sample of its study, and of how many of them."""
     columns = ["study", "group", "key", "accuracy", "gross_j", "share"]
@@ -187,6 +188,7 @@ def knees_table(data: StudyData) -> pd.DataFrame:
     return with_source(pd.concat(parts, ignore_index=True), data)
 
 
+@Table
 def marginal_table(data: StudyData) -> pd.DataFrame:
     """What the next percentage point costs, from each point of a study's front to the next."""
     columns = ["study", "group", "key", "accuracy", "gross_j", "gain", "extra_cost", "cost_per_step"]
@@ -202,7 +204,7 @@ def marginal_table(data: StudyData) -> pd.DataFrame:
     return with_source(table.rename(columns=names), data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def network_fronts(data: StudyData) -> pd.DataFrame:
     """What training and what 1,000 predictions cost by network, and which networks are on the front of each.
 
@@ -232,6 +234,7 @@ def network_fronts(data: StudyData) -> pd.DataFrame:
     return with_source(table[["study", *table.columns.drop("study")]], data)
 
 
+@Table
 def attainment_table(data: StudyData) -> pd.DataFrame:
     """What a quarter, half and three quarters of runs attain, accuracy against joules.
 

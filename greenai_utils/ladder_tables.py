@@ -1,14 +1,13 @@
 """What climbing costs and buys: ladders of epochs and of network size, rung by rung, and whether returns diminish."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import pandas as pd
 
-from greenai_utils.saturation import DiminishingReturns, diminishing_returns, slope_ratio_interval
+from greenai_utils.saturation import diminishing_returns, slope_ratio_interval
 from greenai_utils.search_progress import chosen_by
 from greenai_utils.statistics import group_means
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import with_source
 
 POINT = 0.01
@@ -23,6 +22,7 @@ def ladder_trials(data: StudyData) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(ladder), trials
 
 
+@Table
 def ladder_rungs(data: StudyData) -> pd.DataFrame:
     """Mean accuracy and energy of each rung, and what a percentage point more than on the rung below cost.
 
@@ -46,14 +46,7 @@ def ladder_rungs(data: StudyData) -> pd.DataFrame:
     return with_source(pd.concat(parts, ignore_index=True), data)
 
 
-def ladder_fits(data: StudyData) -> dict[str, DiminishingReturns]:
-    """The saturating curve and the straight line fitted to each ladder's trainings."""
-    return {
-        ladder: diminishing_returns(trials["gross_j"], trials["accuracy"]) for ladder, trials in ladder_trials(data)
-    }
-
-
-@lru_cache(maxsize=2)
+@Table
 def ladder_returns(data: StudyData) -> pd.DataFrame:
     """Whether returns diminish along each ladder: saturating curve against straight line by AICc, and slopes' ratio.
 
@@ -61,7 +54,8 @@ def ladder_returns(data: StudyData) -> pd.DataFrame:
     draws repetitions of the whole ladder.
     """
     rows = []
-    for (ladder, trials), fit in zip(ladder_trials(data), ladder_fits(data).values(), strict=True):
+    for ladder, trials in ladder_trials(data):
+        fit = diminishing_returns(trials["gross_j"], trials["accuracy"])
         ratio = slope_ratio_interval(trials["gross_j"], trials["accuracy"], trials["repetition"])
         rows.append(
             {

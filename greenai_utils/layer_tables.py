@@ -18,7 +18,7 @@ from greenai_utils.anova import effect_size_intervals, factorial_anova, kruskal_
 from greenai_utils.clusters import clustered_anova, level_differences, mixed_model
 from greenai_utils.errors import InputError
 from greenai_utils.statistics import group_means
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import with_source
 
 FACTORS = ["linear", "conv", "relu"]
@@ -40,6 +40,7 @@ def configuration_means(data: StudyData) -> pd.DataFrame:
     return finished_layers(data).groupby(["dataset", *FACTORS, "configuration"], as_index=False)[values].mean()
 
 
+@Table
 def layer_cells(data: StudyData) -> pd.DataFrame:
     """Energy and accuracy of each cell of the layer study, with 95 % t-intervals over configurations."""
     means, cell = configuration_means(data), ["dataset", *FACTORS]
@@ -51,6 +52,7 @@ def layer_cells(data: StudyData) -> pd.DataFrame:
     return with_source(energy.merge(others, on=cell), data)
 
 
+@Table
 def layer_anova(data: StudyData) -> pd.DataFrame:
     """Which layers move the net energy of a training, by four analyses.
 
@@ -71,6 +73,7 @@ def layer_anova(data: StudyData) -> pd.DataFrame:
     return with_source(whole[["dataset", "analysis", *columns, "omega_sq", "note"]], data)
 
 
+@Table
 def layer_posthoc(data: StudyData) -> pd.DataFrame:
     """Tukey's comparison of every pair of cells, by the means of configurations."""
     tables = [
@@ -79,6 +82,7 @@ def layer_posthoc(data: StudyData) -> pd.DataFrame:
     return with_source(_dataset_first(tables), data)
 
 
+@Table
 def layer_kruskal(data: StudyData) -> pd.DataFrame:
     """Kruskal and Wallis's rank test of each factor, by the means of configurations."""
     tables = [
@@ -87,6 +91,7 @@ def layer_kruskal(data: StudyData) -> pd.DataFrame:
     return with_source(_dataset_first(tables), data)
 
 
+@Table
 def layer_differences(data: StudyData) -> pd.DataFrame:
     """What each factor does to net energy in joules, with naive and robust errors, and how far the naive are off.
 

@@ -19,7 +19,7 @@ from greenai_utils.levers import planned_levers
 from greenai_utils.plans import LEVER_STUDY
 from greenai_utils.records import Record
 from greenai_utils.statistics import Interval
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import with_source
 
 RESAMPLES = 4_000
@@ -44,7 +44,7 @@ def lever_blocks(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame([_block_row(record, data.profile.levers.target) for record in data.measured(LEVER_STUDY)])
 
 
-@lru_cache(maxsize=2)
+@Table
 def levers_table(data: StudyData) -> pd.DataFrame:
     """What each lever takes alone, and all of them together, to the target accuracy."""
     settings, rows = data.profile.levers, []
@@ -68,7 +68,7 @@ def levers_table(data: StudyData) -> pd.DataFrame:
     return with_source(pd.DataFrame(rows), data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def waterfall_table(data: StudyData) -> pd.DataFrame:
     """From the published loop to all levers of the profile together, one more at a time."""
     blocks, chain = lever_blocks(data), data.profile.levers.together
@@ -86,7 +86,7 @@ def waterfall_table(data: StudyData) -> pd.DataFrame:
     return with_source(pd.DataFrame(rows), data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def break_even_table(data: StudyData) -> pd.DataFrame:
     """After how many trainings what a lever costs beforehand has paid."""
     blocks = lever_blocks(data)
@@ -118,6 +118,7 @@ def break_even_table(data: StudyData) -> pd.DataFrame:
     return with_source(pd.DataFrame(rows, columns=columns), data)
 
 
+@Table.apart("whose", "study")
 def compendium_cost(data: StudyData) -> pd.DataFrame:
     """What the recorded studies of this profile spent, and beside it what the authors' studies spent.
 

@@ -26,8 +26,14 @@ FEATURES = tuple(COEFFICIENTS)
 LOOP_PASSES = ("gap", "call", "zero_grad")
 """What a step costs however little work is in it; in an attribution, the passes that are no layer's."""
 
-ITERATIONS = 100
-"""More than enough: the fit settles to nine digits within about ten."""
+ITERATIONS = 200
+"""More than enough: the fit settles to twelve digits within some twenty."""
+SETTLED = 1e-12
+"""Relative change of a coefficient that counts as none."""
+AGREEMENT = 1e-8
+"""Relative difference of coefficients between starts that counts as none."""
+LEAST = 1e-14
+"""A coefficient as a share of what its term would cost alone, below which differences count as none."""
 LEAST_STRIDE = 1e-4
 """A shorter step towards a better fit is not looked for."""
 RESAMPLES = 200
@@ -65,6 +71,7 @@ class MachineModel:
         source: Of the joules that it was fitted on.
         boundary: What those joules include.
         machine: Which machine, in words.
+        converged: Whether the fit settled, and at the same coefficients from every start.
     """
 
     joules_per_flop: float
@@ -74,6 +81,7 @@ class MachineModel:
     source: str
     boundary: str
     machine: str = ""
+    converged: bool = True
 
     def predict(self, counts: Counts, steps: int) -> Prediction:
         """The energy of some work.
@@ -134,7 +142,8 @@ def fit_machine(calibration: pd.DataFrame, machine: str = "") -> MachineModel:
     The fit minimises the squared logarithms of the ratios of fitted to measured joules, by Gauss-Newton steps each of
     which is a non-negative least squares problem (Lawson and Hanson 1974; `scipy.optimize.nnls`). So a large layer does
     not drown the small ones, and twice too much is as bad as half; least squares of the relative errors would come out
-    low, since no prediction can fall short by more than all of it.
+    low, since no prediction can fall short by more than all of it. The steps start from the measured joules, and from
+    each term alone, and must end at the same coefficients.
 
     Args:
         calibration: What `calibration_table` returned, or any table with its columns.
@@ -163,10 +172,10 @@ def fit_machine(calibration: pd.DataFrame, machine: str = "") -> MachineModel:
                 "fit one model for each",
             )
     design = np.column_stack([numbers(calibration, name) for name in FEATURES])
-    solution = _fit_ratios(design, joules)
+    solution, converged = _fit_ratios(design, joules)
     flop, byte, kernel, step = (float(value) for value in solution)
     source, boundary = calibration["source"].iloc[0], calibration["boundary"].iloc[0]
-    return MachineModel(flop, byte, kernel, step, source, boundary, machine)
+    return MachineModel(flop, byte, kernel, step, source, boundary, machine, converged)
 
 
 def bootstrap_machines(calibration: pd.DataFrame, seed: int = 0) -> list[MachineModel]:
@@ -183,9 +192,27 @@ def bootstrap_machines(calibration: pd.DataFrame, seed: int = 0) -> list[Machine
     return machines
 
 
-def _fit_ratios(design: FloatArray, joules: FloatArray) -> FloatArray:
-    """Non-negative coefficients with the least sum of squared logarithms of fitted to measured joules."""
-    solution, fitted, before = np.zeros(design.shape[1]), joules, math.inf
+def _fit_ratios(design: FloatArray, joules: FloatArray) -> tuple[FloatArray, bool]:
+    """Non-negative coefficients with the least sum of squared logarithms of fitted to measured joules, and whether all
+    starts came to rest there.
+    """
+    # In units of what each term would cost if all joules were its own, a tolerance means the same for all of them.
+    alone = np.ones(design.shape[1])
+    for term in np.flatnonzero(design.any(axis=0)):
+        with_it = design[:, term] > 0
+        alone[term] = np.exp(np.mean(np.log(joules[with_it] / design[with_it, term])))
+    shares = design * alone
+    starts = [joules, *(np.maximum(column, LEAST_SHARE * joules) for column in shares.T if column.any())]
+    fits = [_fit_ratios_from(start, shares, joules) for start in starts]
+    best, _, _ = min(fits, key=lambda fit: fit[1])
+    agree = all(settled and np.allclose(end, best, rtol=AGREEMENT, atol=LEAST) for end, _, settled in fits)
+    return best * alone, agree
+
+
+def _fit_ratios_from(fitted: FloatArray, design: FloatArray, joules: FloatArray) -> tuple[FloatArray, float, bool]:
+    """The coefficients that a start leads to, their loss, and whether they settled."""
+    solution, before = np.zeros(design.shape[1]), math.inf
+    noise = len(joules) * SETTLED**2  # in the loss of a perfect fit, whose last digits say nothing
     for _ in range(ITERATIONS):
         slopes = design / fitted[:, np.newaxis]
         # FLOPs and steps differ by ten orders of magnitude; equal scales keep the solver's tolerance meaningful.
@@ -197,13 +224,13 @@ def _fit_ratios(design: FloatArray, joules: FloatArray) -> FloatArray:
             reached = solution + stride * (target - solution)
             fitted = np.maximum(design @ reached, LEAST_SHARE * joules)
             loss = float(np.sum(np.log(fitted / joules) ** 2))
-            if loss <= before or stride < LEAST_STRIDE:
+            if loss <= before * (1 + SETTLED) + noise or stride < LEAST_STRIDE:
                 break
             stride /= 2
-        if np.allclose(reached, solution, rtol=1e-9, atol=0.0):
-            return reached
+        if np.allclose(reached, solution, rtol=SETTLED, atol=LEAST):
+            return reached, loss, stride == 1
         solution, before = reached, loss
-    return solution
+    return solution, before, False
 
 
 def cost_drivers(machine: MachineModel, table: pd.DataFrame, by: str = "type") -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from greenai_utils.errors import Gap
 from greenai_utils.plans import METER_COMPARISON, plan_meter_comparison
 from greenai_utils.records import Record
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 
 COUNTER, POLLED, AUTHORS = "counter", "polled power", "nvidia-smi"
 METHODS = {COUNTER: "counter_j", POLLED: "polled_j", AUTHORS: "authors_j"}
@@ -20,6 +20,7 @@ def compared_windows(data: StudyData) -> list[Record]:
     return [record for record in data.tasks if record["key"] in planned and "gap" not in record]
 
 
+@Table
 def meter_comparison(data: StudyData) -> pd.DataFrame:
     """One row a window and method: joules, beside those of the counter over the same window.
 

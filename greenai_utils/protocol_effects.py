@@ -8,14 +8,13 @@ Only joules that were read over a training count here: imputed ones say nothing 
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import pandas as pd
 
 from greenai_utils.search_progress import chosen_by
 from greenai_utils.spaces import SPACES, Space
 from greenai_utils.statistics import Interval, bootstrap_contrast, bootstrap_interval
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.survival import (
     default_horizon,
     energies_to_target,
@@ -47,7 +46,7 @@ COLUMNS = [
 ]
 
 
-@lru_cache(maxsize=2)
+@Table.apart("quantity")
 def tuning_protocol_effects(data: StudyData) -> pd.DataFrame:
     """What each fault of the published protocol changes, and what other search spaces change; see the module."""
     rows = [*_protocol_rows(data), *_choice_rows(data), *_space_rows(data)]
@@ -145,7 +144,7 @@ def _choice_rows(data: StudyData) -> Iterator[dict[str, object]]:
 
 def _space_rows(data: StudyData) -> Iterator[dict[str, object]]:
     """Searches of one strategy in two spaces, paired by seed; joules to a target that both spaces share."""
-    summary, anytime = tuning_summary(data), tuning_anytime(data)
+    summary, anytime = tuning_summary.exact(data), tuning_anytime.exact(data)
     keys = ["dataset", "network", "protocol", "strategy"]
     best = anytime.groupby(keys[:-1])["best_so_far"].transform("max")
     for key, searches in summary.groupby(keys):

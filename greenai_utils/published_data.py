@@ -1,5 +1,6 @@
 """The authors' data as one object: read once, every table computed once."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -7,12 +8,18 @@ from typing import Self
 import pandas as pd
 
 from greenai_utils import published, published_analysis
+from greenai_utils.checks import Columns
+from greenai_utils.rounding import rounded
 
 SOURCE, BOUNDARY = "nvidia-smi", "gpu"
 """The authors sampled the GPU's power through nvidia-smi; energy is its mean times the seconds, idle power included."""
 REPRODUCTION = "published_reproduction"
 NAMES = (REPRODUCTION, *published_analysis.TABLES)
 """Every table of the authors' data."""
+COPIED = "published_trials"
+"""The table of their own rows, which keeps all their digits."""
+APART: Mapping[str, Columns] = {REPRODUCTION: ("table", "column")}
+"""Columns by which the rows of a table differ in unit; see `rounding.rounded`."""
 
 
 class PublishedData:
@@ -42,13 +49,14 @@ class PublishedData:
         return cls(published.tuning_trials(home), published.layer_trainings(home), published.archive_tables(home))
 
     def table(self, name: str) -> pd.DataFrame:
-        """One of `NAMES`, with source and boundary of its joules."""
+        """One of `NAMES` as it is written, with source and boundary of its joules."""
         if name not in self._tables:
             if name == REPRODUCTION:
                 table = self.reproduction
             else:
                 table = published_analysis.TABLES[name](self.tuning, self.layers)
-            self._tables[name] = table.assign(source=SOURCE, boundary=BOUNDARY)
+            table = table.assign(source=SOURCE, boundary=BOUNDARY)
+            self._tables[name] = table if name == COPIED else rounded(table, APART.get(name, ()))
         return self._tables[name]
 
     @cached_property

@@ -5,6 +5,7 @@ shrinks to 37 %. Its limit for a long scale is the straight line, so the two mod
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,14 +85,12 @@ def diminishing_returns(energy_j: ArrayLike, accuracy: ArrayLike) -> Diminishing
     scales = _scales(energy)
     tried = _profile(energy, bought, equal, scales)[1][0]
     best = int(tried.argmin())
-    around = np.log(scales[[min(best + 1, SCALES - 1), max(best - 1, 0)]])
-    polished = optimize.minimize_scalar(
-        lambda log_scale: _profile(energy, bought, equal, np.exp([log_scale]))[1][0, 0],
-        bounds=tuple(around),
-        method="bounded",
-        options={"xatol": 1e-10},
-    )
-    scale = float(np.exp(polished.x)) if polished.fun < tried[best] else float(scales[best])
+    scale = float(scales[best])
+    longer, shorter = (float(np.log(scales[near])) for near in (max(best - 1, 0), min(best + 1, SCALES - 1)))
+    # Between the neighbours of the best scale the slope has its root. At either end of the scales it has none.
+    if _slope(energy, bought, longer) * _slope(energy, bought, shorter) < 0:
+        root = optimize.brentq(partial(_slope, energy, bought), shorter, longer, xtol=1e-14, rtol=1e-14)
+        scale = float(np.exp(root))
     gains, errors = _profile(energy, bought, equal, np.array([scale]))
     gain = float(gains[0, 0])
     start = energy.min()
@@ -235,6 +234,17 @@ def _profile(
     # A spread that only rounding made belongs to a sample of one energy: nothing can be gained there.
     gain = np.where(spread > 1e-12 * total, np.maximum(shared, 0) / np.maximum(spread, 1e-300), 0.0)
     return gain / reach, np.maximum(whole - gain * shared, 0.0)
+
+
+def _slope(energy: FloatArray, bought: FloatArray, log_scale: float) -> float:
+    """Half the slope of the error sum of squares along the scale's logarithm. Unlike that sum's least value, where it
+    is zero is found to the last digits.
+    """
+    passed = (energy - energy.min()) / np.exp(log_scale)
+    rise = -np.expm1(-passed)
+    rise, y = rise - rise.mean(), bought - bought.mean()
+    gain = max(float(rise @ y), 0.0) / float(rise @ rise)
+    return gain * float((y - gain * rise) @ (np.exp(-passed) * passed))
 
 
 def _between(scales: FloatArray, errors: FloatArray, best: NDArray[np.intp]) -> FloatArray:

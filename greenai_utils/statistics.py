@@ -7,6 +7,7 @@ t interval instead, which a reader can check by hand.
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from greenai_utils.checks import (
     seeded,
 )
 from greenai_utils.errors import InputError
+from greenai_utils.rounding import on_grid
 from greenai_utils.values import check_name, check_switch, shown
 
 # The jackknife behind BCa costs n^2. With this many values its correction is far smaller than the interval.
@@ -71,7 +73,8 @@ def bootstrap_interval(
     sample = finite(values, "the sample")
     require_at_least(sample.size, 2, "values")
     _require_callable(statistic)
-    return _bootstrap((sample,), statistic, level=level, resamples=resamples, seed=seed, paired=False)
+    size = float(np.abs(sample).max())
+    return _bootstrap((sample,), statistic, size, level=level, resamples=resamples, seed=seed, paired=False)
 
 
 def bootstrap_contrast(
@@ -121,7 +124,11 @@ def bootstrap_contrast(
         of_x, of_y = statistic(x, axis=axis), statistic(y, axis=axis)
         return of_x - of_y if contrast == "difference" else of_x / of_y
 
-    return _bootstrap((first, second), contrasted, level=level, resamples=resamples, seed=seed, paired=paired)
+    if contrast == "ratio":
+        size = abs(float(contrasted(first, second)))
+    else:
+        size = float(max(np.abs(first).max(), np.abs(second).max()))
+    return _bootstrap((first, second), contrasted, size, level=level, resamples=resamples, seed=seed, paired=paired)
 
 
 def group_means(frame: pd.DataFrame, value: str, by: Columns, level: float = 0.95) -> pd.DataFrame:
@@ -158,12 +165,21 @@ def _require_callable(statistic: object) -> None:
 def _bootstrap(
     samples: tuple[FloatArray, ...],
     statistic: Callable[..., Any],
+    size: float,
     *,
     level: float,
     resamples: int,
     seed: int,
     paired: bool,
 ) -> Interval:
+    """The interval of a statistic, whose values are of a given size."""
+
+    @wraps(statistic)  # scipy asks whether it takes an axis
+    def on_its_grid(*drawn: FloatArray, **axis: int) -> FloatArray:
+        # BCa counts how many samples lie below the estimate. A sample that repeats the observed one in another order is
+        # equal to it, whatever the last digits of its sum.
+        return on_grid(statistic(*drawn, **axis), size)
+
     require_share(level, "a level")
     require_at_least(resamples, 100, "resamples")
     generator = seeded(seed)
@@ -176,7 +192,7 @@ def _bootstrap(
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             samples,
-            statistic,
+            on_its_grid,
             confidence_level=level,
             n_resamples=resamples,
             batch=max(1, DRAWS_AT_A_TIME // largest),

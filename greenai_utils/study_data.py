@@ -1,14 +1,15 @@
-"""A profile and its recorded trials as a table: what every table and figure is computed from."""
+"""A profile and its recorded trials as a table: what every table and figure is computed from; and tables of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial, update_wrapper
 from pathlib import Path
 from typing import Self
 
 import pandas as pd
 
 from greenai_utils import paths
+from greenai_utils.checks import Columns
 from greenai_utils.errors import Gap, InputError
 from greenai_utils.goes import how_to_record, not_recorded
 from greenai_utils.plans import (
@@ -24,6 +25,7 @@ from greenai_utils.plans import (
 from greenai_utils.published import Unavailable
 from greenai_utils.published_data import PublishedData
 from greenai_utils.records import Record, Store
+from greenai_utils.rounding import rounded
 from greenai_utils.search_progress import search_progress
 from greenai_utils.settings import Profile
 from greenai_utils.trials import Trial, protocol_name
@@ -195,6 +197,28 @@ class StudyData:
         if self.profile.recorded:
             return Gap(rule, f"{study} study is not recorded yet", how_to_record(self.profile))
         return InputError(rule, "none", f"run `make reproduce PROFILE={name}`")
+
+
+class Table:
+    """A table of recorded data, built once: decorates the function that builds it.
+
+    Called, it gives what is written (`rounding.rounded`), for figures, sentences and readers; `exact` gives every
+    digit, for tables that are computed from it.
+    """
+
+    def __init__(self, build: Callable[[StudyData], pd.DataFrame], apart: Columns = ()) -> None:
+        self.exact: Callable[[StudyData], pd.DataFrame] = lru_cache(maxsize=2)(build)
+        self._written = lru_cache(maxsize=2)(lambda data: rounded(self.exact(data), apart))
+        update_wrapper(self, build)
+
+    def __call__(self, data: StudyData) -> pd.DataFrame:
+        """The table as it is written."""
+        return self._written(data)
+
+    @classmethod
+    def apart(cls, *columns: str) -> Callable[[Callable[[StudyData], pd.DataFrame]], Self]:
+        """A table whose rows differ in unit or magnitude by these columns; see `rounding.rounded`."""
+        return partial(cls, apart=columns)
 
 
 WHOLE_NUMBERS = ["side", "max_steps", "configuration", "search_seed", "search_trial", "members"]

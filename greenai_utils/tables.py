@@ -33,7 +33,7 @@ from greenai_utils.lever_tables import break_even_table, compendium_cost, levers
 from greenai_utils.meter_tables import meter_comparison
 from greenai_utils.protocol_effects import tuning_protocol_effects
 from greenai_utils.statistics import group_means
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.tuning_tables import (
     tuning_alone,
     tuning_anytime,
@@ -45,6 +45,7 @@ from greenai_utils.tuning_tables import (
 )
 
 
+@Table.apart("quantity")
 def meter_repeatability(data: StudyData) -> pd.DataFrame:
     """How repeated trainings of one configuration scatter, beside what the counter's own period accounts for."""
     quantities = ["gross_j", "duration_s", "cpu_s", "test_accuracy"]
@@ -100,7 +101,8 @@ TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
     **COST_TABLES,
     **CLAIM_TABLES,
 }
-"""Every table that a profile's records give, by the name of its CSV file."""
+"""Every table that a profile's records give, by the name of its CSV file. `trials` copies readings and settings, and
+keeps all their digits."""
 
 METER_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {"meter_comparison": meter_comparison}
 """The meter tested against itself, for which GPUs must tell their power."""
@@ -112,7 +114,7 @@ PUBLISHED_TABLES: dict[str, Callable[[StudyData], pd.DataFrame]] = {
 
 
 def build_table(data: StudyData, name: str) -> pd.DataFrame:
-    """Compute a table, write it as CSV and return it.
+    """Compute a table, write it as CSV and return it as written.
 
     Raises:
         Gap: It rests on something that cannot be had: the authors' data, or what the machine that recorded lacked.

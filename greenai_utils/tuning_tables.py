@@ -8,7 +8,6 @@ pay their imputed joules like any others, so that strategies compare; the tables
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from greenai_utils.errors import Gap, InputError
 from greenai_utils.plans import costs_energy
 from greenai_utils.search_progress import CELL
 from greenai_utils.statistics import group_means
-from greenai_utils.study_data import StudyData
+from greenai_utils.study_data import StudyData, Table
 from greenai_utils.survival import energies_to_target, energy_to_target_table, kaplan_meier, restricted_mean_difference
 
 SUMMARY_TARGET = 0.95
@@ -45,7 +44,7 @@ def main_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
     return _in_cell(frame, cell).reset_index(drop=True)
 
 
-@lru_cache(maxsize=2)
+@Table
 def tuning_summary(data: StudyData) -> pd.DataFrame:
     """One row a search: what it reached, what it spent, and what it spent to reach the target."""
     frame = data.tuning.reset_index(drop=True)
@@ -80,7 +79,7 @@ def tuning_summary(data: StudyData) -> pd.DataFrame:
     return with_source(table.reset_index(), data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def tuning_anytime(data: StudyData) -> pd.DataFrame:
     """Best accuracy so far against joules so far, after every trial of every search."""
     progress = ["fidelity", "trial_j", "joules_basis", "cumulative_j", "best_so_far"]
@@ -89,7 +88,7 @@ def tuning_anytime(data: StudyData) -> pd.DataFrame:
     return with_source(frame, data)
 
 
-@lru_cache(maxsize=2)
+@Table
 def tuning_energy_to_target(data: StudyData) -> pd.DataFrame:
     """Restricted mean joules to each target and share of searches that get there, by strategy.
 
@@ -115,7 +114,7 @@ def tuning_energy_to_target(data: StudyData) -> pd.DataFrame:
     return with_source(pd.concat(parts, ignore_index=True), data)
 
 
-@lru_cache(maxsize=2)
+@Table.apart("compared")
 def tuning_pairwise(data: StudyData) -> pd.DataFrame:
     """Every pair of strategies in a cell compared over the seeds that all of them have.
 
@@ -123,7 +122,7 @@ def tuning_pairwise(data: StudyData) -> pd.DataFrame:
     target. A search that never reaches the target counts as one that needed all joules of the common horizon; a search
     without a full-length training that finished has accuracies of 0. Holm's family: all pairs of one comparison.
     """
-    summary = tuning_summary(data)
+    summary = tuning_summary.exact(data)
     parts = []
     for trials, common in _restricted_means(data, [nearest_target(data)]):
         key, horizon = [*common[CELL].iloc[0]], float(common["horizon_j"].iloc[0])
@@ -159,7 +158,7 @@ def tuning_ranks(data: StudyData, quantity: str) -> RankComparison | None:
     if quantity == "restricted_mean_j":
         table = pd.concat([table for _, table in _restricted_means(data, [nearest_target(data)])])
     else:
-        table = tuning_summary(data).fillna({quantity: 0.0})
+        table = tuning_summary.exact(data).fillna({quantity: 0.0})
     means = table.groupby([*CELL, "strategy"], as_index=False)[quantity].mean()
     strategies = means.groupby(CELL)["strategy"].transform("nunique")
     means = means[strategies == strategies.max()]  # cells that only some strategies search would leave few to rank
@@ -171,6 +170,7 @@ def tuning_ranks(data: StudyData, quantity: str) -> RankComparison | None:
     return rank_comparison(means, quantity, "strategy", CELL, maximise=quantity == "best_score")
 
 
+@Table
 def tuning_costs(data: StudyData) -> pd.DataFrame:
     """By strategy, what its searches cost: trainings, idling within them, what was wasted, and the tuner itself.
 
@@ -210,6 +210,7 @@ def tuning_costs(data: StudyData) -> pd.DataFrame:
     return with_source(table.reset_index(), data)
 
 
+@Table
 def tuning_alone(data: StudyData) -> pd.DataFrame:
     """What trainings take alone, which is what the members of a population are charged, beside what they share.
 
@@ -258,7 +259,7 @@ def _restricted_means(
     data: StudyData, targets: Sequence[float], resamples: int = 100
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """The trials of each cell, and the restricted mean energy of its strategies; for intervals, resample more."""
-    anytime = tuning_anytime(data)
+    anytime = tuning_anytime.exact(data)
     if not anytime["best_so_far"].max() > 0:
         raise InputError(
             "a target is a share of the best accuracy that a search reached",

@@ -40,7 +40,7 @@ def test_every_part_has_a_row_and_a_share(data: StudyData) -> None:
 
 
 def test_parts_are_held_against_steps_and_against_trainings(data: StudyData) -> None:
-    row = layer_closure(data).set_index("network").loc["simple_cnn L=3 K=1 without ReLU"]
+    row = layer_closure.exact(data).set_index("network").loc["simple_cnn L=3 K=1 without ReLU"]
     assert row["sum_of_parts_j"] == pytest.approx(SUM_J)
     assert row["residual_pct"] == pytest.approx(-10.0)
     assert row["sum_uncertainty_j"] == pytest.approx(0.1 * np.sqrt(len(PARTS)))

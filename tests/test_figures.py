@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pandas as pd
@@ -19,7 +21,16 @@ from greenai_utils import paths
 from greenai_utils.claim_tables import recorded_profiles
 from greenai_utils.claims import CLAIMS, DEFECTS
 from greenai_utils.errors import InputError
-from greenai_utils.figures import CLAIM_FIGURES, FIGURES, PUBLISHED_FIGURES, build_figures, draw, figure_files, style
+from greenai_utils.figures import (
+    CLAIM_FIGURES,
+    FIGURES,
+    PUBLISHED_FIGURES,
+    build_figures,
+    draw,
+    figure_files,
+    settled_svg,
+    style,
+)
 from greenai_utils.front_tables import pareto_table
 from greenai_utils.notebooks import notebook_names
 from greenai_utils.published import SHA256, Unavailable
@@ -66,6 +77,28 @@ def texts(figure: Figure) -> str:
 def built(data: StudyData) -> dict[str, str]:
     build_figures(data, SOME)
     return digests("smoke")
+
+
+def test_an_svg_forgets_the_last_digits_of_its_layout() -> None:
+    plain, moved = (svg_of_axes(0.3 + nudge) for nudge in (0.0, 1e-9))
+    assert plain != moved
+    assert settled_svg(plain) == settled_svg(moved) != settled_svg(svg_of_axes(0.3001))
+    root = ElementTree.fromstring(settled_svg(plain))
+    names = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+    assert len(set(names)) == len(names)
+    referred = re.findall(r'(?:url\(|href=")#([\w-]+)', settled_svg(plain))
+    assert referred
+    assert set(referred) <= set(names)
+
+
+def svg_of_axes(left: float) -> str:
+    """The SVG of a logarithmic line, its axes beginning at a share of the figure's width."""
+    with style():
+        figure, content = Figure(layout="none"), BytesIO()
+        axes = figure.add_axes((left, 0.2, 0.4, 0.6))
+        axes.loglog([1, 20, 300], [5, 60, 7000], marker="o")
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue().decode()
 
 
 def test_a_figure_is_written_as_png_and_svg(built: dict[str, str]) -> None:

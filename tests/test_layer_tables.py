@@ -51,7 +51,7 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
 
 
 def terms(data: StudyData, analysis: str) -> pd.DataFrame:
-    table = layer_anova(data)
+    table = layer_anova.exact(data)
     return table[table["analysis"] == analysis].set_index("factor")
 
 
@@ -62,7 +62,7 @@ def by_term(series: pd.Series) -> list[float]:
 
 
 def test_every_analysis_is_there(crossed: StudyData) -> None:
-    table = layer_anova(crossed)
+    table = layer_anova.exact(crossed)
     assert set(table["analysis"]) == set(ANALYSES)
     assert (table["note"] == "").all()
     assert set(table["dataset"]) == {"digits"}
@@ -103,7 +103,7 @@ def test_the_configuration_as_a_random_effect_by_hand(crossed: StudyData) -> Non
 
 
 def test_a_difference_and_its_errors_by_hand(crossed: StudyData) -> None:
-    row = layer_differences(crossed).set_index("factor").loc["conv"]
+    row = layer_differences.exact(crossed).set_index("factor").loc["conv"]
     layers = crossed.layers
     assert row["difference"] == pytest.approx(layers.groupby("conv")["net_j"].mean().diff().iloc[-1])
     # What a balanced effect within clusters scatters by: the spread of each configuration's own effect.
@@ -119,21 +119,21 @@ def test_a_difference_and_its_errors_by_hand(crossed: StudyData) -> None:
 def test_ranks_and_pairs_agree_with_scipy(crossed: StudyData) -> None:
     means = configuration_means(crossed)
     h, p = stats.kruskal(*(part["net_j"] for _, part in means.groupby("conv")))
-    assert layer_kruskal(crossed).set_index("factor").loc["conv", ["h", "p"]].to_list() == pytest.approx([h, p])
+    assert layer_kruskal.exact(crossed).set_index("factor").loc["conv", ["h", "p"]].to_list() == pytest.approx([h, p])
     cells = [part["net_j"].to_numpy() for _, part in means.groupby(FACTORS)]
-    pairs = layer_posthoc(crossed)
+    pairs = layer_posthoc.exact(crossed)
     assert len(pairs) == 8 * 7 / 2
     assert pairs["p_tukey"].iloc[0] == pytest.approx(stats.tukey_hsd(*cells).pvalue[0, 1], abs=1e-6)
 
 
 def test_an_analysis_that_cannot_be_made_says_why(data: StudyData) -> None:
     # Two configurations are too few for robust errors, and without repetitions they are exactly additive.
-    table = layer_anova(data)
+    table = layer_anova.exact(data)
     robust = table[table["analysis"] == "cluster_robust"]
     assert len(robust) == 1
     assert "clusters, more than any factor has levels" in robust["note"].item()
     assert robust["factor"].isna().all()
-    differences = layer_differences(data)
+    differences = layer_differences.exact(data)
     assert "clusters" in differences["note"].item()
     assert "no robust errors" in findings_layers.overstatement(data)
 
@@ -147,9 +147,9 @@ def test_the_published_design_confounds_relu_with_its_configurations(tmp_path: P
     within = layers.groupby("configuration")[FACTORS].nunique()
     assert (within["relu"] == 1).all()
     assert (within[["linear", "conv"]] == 2).all(axis=None)
-    assert set(layer_anova(data)["analysis"]) == set(ANALYSES)
+    assert set(layer_anova.exact(data)["analysis"]) == set(ANALYSES)
     # ReLU varies between configurations alone: naive errors of it are too small.
-    assert layer_differences(data).set_index("factor").loc["relu", "overstatement"] > 1.5
+    assert layer_differences.exact(data).set_index("factor").loc["relu", "overstatement"] > 1.5
     said = findings_layers.ablation(data)
     assert "ReLU and of these configurations together" in said
     assert "`relu` with against without" in said
@@ -162,7 +162,7 @@ def test_further_data_sets_are_analysed_by_themselves(tmp_path: Path) -> None:
     assert [step.trial.key for step in steps[: len(steps) // 2]] == [step.trial.key for step in plan_layers(SMOKE)]
     record_all(tmp_path, profile)
     data = StudyData.read(profile, tmp_path)
-    for table in (layer_cells(data), layer_kruskal(data), layer_anova(data)):
+    for table in (layer_cells(data), layer_kruskal.exact(data), layer_anova(data)):
         assert table.columns[0] == "dataset"
         assert list(table["dataset"].unique()) == ["digits", "cifar10"] or set(table["dataset"]) == {
             "cifar10",
@@ -177,4 +177,4 @@ def test_diverged_trainings_do_not_count(tmp_path: Path) -> None:
     first = data.trials.index[layers][0]
     data.trials.loc[first, "status"] = "diverged"
     data.trials.loc[first, "net_j"] = 1e6
-    assert layer_differences(data)["difference"].abs().max() < 100
+    assert layer_differences.exact(data)["difference"].abs().max() < 100

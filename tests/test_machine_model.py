@@ -10,6 +10,7 @@ from handmade_costs import KNOWN, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from greenai_utils import machine_model
 from greenai_utils.counts import Counts
 from greenai_utils.errors import InputError
 from greenai_utils.machine_model import (
@@ -36,6 +37,7 @@ def test_the_fit_finds_the_cost_of_work_that_it_made_up(costs: tuple[float, ...]
     machine = MachineModel(*known, "nvml", "gpu")
     fitted = fit_machine(work(machine), "made up")
     assert coefficients(fitted) == pytest.approx(known, rel=1e-5, abs=1e-14)
+    assert fitted.converged
     assert (fitted.source, fitted.boundary, fitted.machine) == ("nvml", "gpu", "made up")
 
 
@@ -45,6 +47,20 @@ def test_noise_moves_the_fit_little_and_to_no_side() -> None:
     assert coefficients(fitted) == pytest.approx(coefficients(KNOWN), rel=0.1)
     predicted = [fitted.predict(Counts(r.flops, r.bytes, r.kernels), r.steps).joules for r in table.itertuples()]
     assert np.median(np.log(table["joules"] / predicted)) == pytest.approx(0.0, abs=0.02)
+
+
+def test_neither_the_order_of_rows_nor_last_digits_move_the_fit() -> None:
+    table = work(rows=200, noise=0.5)
+    other = table.sample(frac=1, random_state=1)
+    other["joules"] *= 1 + 1e-12 * np.random.default_rng(0).choice([-1, 1], len(other))
+    plain, moved = fit_machine(table), fit_machine(other)
+    assert plain.converged
+    assert coefficients(moved) == pytest.approx(coefficients(plain), rel=1e-10)
+
+
+def test_a_fit_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_model, "ITERATIONS", 2)
+    assert not fit_machine(work(rows=200, noise=0.5)).converged
 
 
 def test_no_coefficient_is_negative_even_where_least_squares_would_have_one() -> None:

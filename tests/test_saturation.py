@@ -30,6 +30,16 @@ def test_a_curve_without_noise_is_found(scale, unit):
     assert fit.weight_saturating > 0.99
 
 
+def test_neither_the_order_nor_the_last_digits_of_observations_move_the_fit():
+    energy, accuracy = ladder(1)
+    generator = np.random.default_rng(0)
+    order = generator.permutation(energy.size)
+    nudged = (part[order] * (1 + 1e-12 * generator.choice([-1, 1], energy.size)) for part in (energy, accuracy))
+    plain, moved = diminishing_returns(energy, accuracy), diminishing_returns(*nudged)
+    for name in ("ceiling", "gain", "scale_j", "delta_aicc"):
+        assert getattr(moved, name) == pytest.approx(getattr(plain, name), rel=1e-9), name
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_fit_and_aicc_against_curve_fit(seed):
     energy, accuracy = ladder(seed)
