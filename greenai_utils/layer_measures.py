@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from greenai_utils.identity import from_identity
 from greenai_utils.layer_plans import ATTRIBUTION, MICROBENCHMARKS, PREDICTION
 from greenai_utils.layers import attribute_trial
 from greenai_utils.microbenchmarks import measure_ceilings, run_microbenchmarks
@@ -32,7 +33,7 @@ def measure_attribution(task: Task, bench: Workbench) -> Record:
 
 def measure_microbenchmarks(task: Task, bench: Workbench) -> Record:
     """The shapes of one kind of layer, and what the machine does at best just before."""
-    shapes = [Shape(**shape) for shape in task.defining["shapes"]]
+    shapes = [from_identity(Shape, shape) for shape in task.defining["shapes"]]
     meter = bench.meter
     ceilings = measure_ceilings(bench.device, task.defining["ceiling_s"])
     table = run_microbenchmarks(meter, shapes, task.defining["pass_s"], bench.device, task.defining["seed"])

@@ -1,12 +1,13 @@
 """Which trainings, attributions, micro-benchmarks and predictions the studies of layers need."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from greenai_utils.errors import InputError
+from greenai_utils.identity import identity
 from greenai_utils.networks import Kind, NetworkSpec, network_name
 from greenai_utils.planning import Step, make_trial
 from greenai_utils.search import make_strategy
@@ -64,7 +65,7 @@ def plan_microbenchmarks(profile: Profile) -> list[Task]:
         Task(
             MICROBENCHMARKS,
             {
-                "shapes": [asdict(shape) for shape in shapes if shape.kind == kind],
+                "shapes": [identity(shape) for shape in shapes if shape.kind == kind],
                 "pass_s": settings.pass_s,
                 "ceiling_s": settings.ceiling_s,
                 "seed": profile.seed,

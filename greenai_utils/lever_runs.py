@@ -9,6 +9,7 @@ from torch import nn
 from greenai_utils.batches import training_split
 from greenai_utils.datasets import Dataset, Split
 from greenai_utils.engine import Engine
+from greenai_utils.identity import from_identity
 from greenai_utils.levers import TRIED, Recipe, recipe_trial
 from greenai_utils.loops import Fit
 from greenai_utils.module_loop import fit_module
@@ -33,7 +34,7 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
         `status` (`ok`, or `unavailable` and a `reason`), `trained` (the reading of the training of all members),
         `repeats`, `preparation` (None if there was nothing to prepare), `rate` (the learning rate used) and `members`.
     """
-    recipe = Recipe.from_record(task.defining["recipe"])
+    recipe = from_identity(Recipe, task.defining["recipe"])
     trials = [recipe_trial(task.defining, recipe.rates[0], member) for member in range(recipe.members)]
     data = bench.dataset(trials[0])
     if reason := find_gap(recipe, bench):

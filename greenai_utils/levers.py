@@ -1,9 +1,10 @@
 """Levers for less energy: what each changes in the recipe of a training, from the published loop on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
+from greenai_utils.identity import from_identity, identity
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.settings import LeverSettings
 from greenai_utils.trials import Hyperparameters, Precision, Protocol, Schedule, Trial
@@ -35,6 +36,11 @@ class Recipe:
         stop_at: Validation accuracy after which training stops.
     """
 
+    ALWAYS: ClassVar = (
+        *("loop", "compiled", "cuda_graphs", "members"),
+        *("precision", "schedule", "train_share", "stop_at"),
+    )
+
     rates: tuple[float, ...]
     epochs: int
     batch_size: int
@@ -46,11 +52,6 @@ class Recipe:
     schedule: Schedule = "constant"
     train_share: float = 1.0
     stop_at: float | None = None
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The recipe that `asdict` wrote."""
-        return cls(**{**record, "rates": tuple(record["rates"])})
 
 
 LEVERS: Mapping[str, Callable[[Recipe, LeverSettings], Recipe]] = {
@@ -108,7 +109,7 @@ def recipe_trial(defining: Mapping[str, Any], rate: float, repetition: int = 0) 
         rate: The learning rate.
         repetition: Tells members and trainings that only choose a rate apart.
     """
-    recipe = Recipe.from_record(defining["recipe"])
+    recipe = from_identity(Recipe, defining["recipe"])
     shared = {item.name for item in fields(Recipe)} & {item.name for item in fields(Trial)}
     published = recipe.loop == "published"
     return Trial(
@@ -131,5 +132,5 @@ def defining_of(settings: LeverSettings, levers: Sequence[str], seed: int) -> di
         "side": settings.task.side,
         "network": settings.task.network,
         "seed": seed,
-        "recipe": asdict(make_recipe(settings, levers)),
+        "recipe": identity(make_recipe(settings, levers)),
     }

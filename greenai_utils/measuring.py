@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from greenai_utils.deadline import Deadline
+from greenai_utils.identity import canonical
 from greenai_utils.planning import Step
 from greenai_utils.records import Record
-from greenai_utils.trials import canonical
 from greenai_utils.workbench import Observation, Workbench
 
 

@@ -1,7 +1,7 @@
 """Which network: the frozen specification of the three networks of the study."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from greenai_utils.errors import InputError
 from greenai_utils.values import check_count, check_name, check_switch, is_whole
@@ -10,7 +10,7 @@ Kind = Literal["dense_poly", "dense_linear", "simple_cnn"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class NetworkSpec:
     """Which network: its kind, its depth and where it has ReLUs. Equal networks have equal specifications.
 
@@ -31,48 +31,43 @@ class NetworkSpec:
             with two different answers about its ReLUs.
     """
 
-    kind: Kind
-    linear_layers: int
-    conv_layers: int
-    relu: bool
-    dense_relu: bool
+    ALWAYS: ClassVar = ("linear_layers", "conv_layers", "relu", "dense_relu")
 
-    def __init__(
-        self,
-        kind: Kind,
-        linear_layers: int = 3,
-        conv_layers: int | None = None,
-        relu: bool | None = None,
-        dense_relu: bool | None = None,
-    ) -> None:
+    kind: Kind
+    linear_layers: int = 3
+    conv_layers: int = None  # type: ignore[assignment] # filled in by the kind of the network, like the two below
+    relu: bool = None  # type: ignore[assignment]
+    dense_relu: bool = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
         """Fill in what is not given, by the kind of the network."""
-        check_name("a network", kind, KINDS)
-        for name, switch in (("relu", relu), ("dense_relu", dense_relu)):
+        check_name("a network", self.kind, KINDS)
+        switches = {"relu": self.relu, "dense_relu": self.dense_relu}
+        for name, switch in switches.items():
             if switch is not None:
                 check_switch(name, switch)
-        check_count("linear_layers", linear_layers)
-        if kind == "simple_cnn":
+        check_count("linear_layers", self.linear_layers)
+        conv_layers = self.conv_layers
+        if self.kind == "simple_cnn":
             conv_layers = 2 if conv_layers is None else conv_layers
             check_count("conv_layers", conv_layers)
-            relu = relu is not False
-            dense_relu = dense_relu is not False
+            switches = {name: switch is not False for name, switch in switches.items()}
         else:
             if conv_layers is not None and not (is_whole(conv_layers, 0) and conv_layers == 0):
                 raise InputError(
-                    f"{kind} has no convolutional blocks",
+                    f"{self.kind} has no convolutional blocks",
                     f"conv_layers = {conv_layers!r}",
                     "leave conv_layers out, or choose simple_cnn",
                 )
-            if None not in (relu, dense_relu) and relu != dense_relu:
+            if None not in switches.values() and self.relu != self.dense_relu:
                 raise InputError(
-                    f"relu and dense_relu of {kind} mean the same and agree",
-                    f"relu = {relu}, dense_relu = {dense_relu}",
+                    f"relu and dense_relu of {self.kind} mean the same and agree",
+                    f"relu = {self.relu}, dense_relu = {self.dense_relu}",
                     "give dense_relu alone",
                 )
             conv_layers = 0
-            relu = dense_relu = False not in (relu, dense_relu)
-        values = (kind, linear_layers, conv_layers, relu, dense_relu)
-        for name, value in zip(self.__dataclass_fields__, values, strict=True):
+            switches = dict.fromkeys(switches, False not in switches.values())
+        for name, value in {"conv_layers": conv_layers, **switches}.items():
             object.__setattr__(self, name, value)
 
 

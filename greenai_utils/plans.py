@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from greenai_utils.errors import InputError
+from greenai_utils.identity import canonical, hashed, identity
 from greenai_utils.layer_plans import (
     ATTRIBUTION,
     LAYERS,
@@ -28,7 +29,7 @@ from greenai_utils.search import STRATEGIES, Strategy, make_strategy
 from greenai_utils.settings import Profile, TaskSettings
 from greenai_utils.spaces import Space
 from greenai_utils.tasks import Task
-from greenai_utils.trials import Hyperparameters, Trial, canonical, protocol, protocol_names
+from greenai_utils.trials import Hyperparameters, Trial, protocol, protocol_names
 from greenai_utils.values import check_name
 
 METER, ALONE, TUNING, PROTOCOLS, LADDERS, LEVER_STUDY = "meter", "alone", "tuning", "protocols", "ladders", "levers"
@@ -123,16 +124,15 @@ def plan_searches(profile: Profile) -> list[PlannedSearch]:
         if seed >= seeds:
             continue
         defining = {
-            "space": asdict(profile.space(space)),
-            "task": asdict(task),
+            "space": identity(profile.space(space)),
+            "task": identity(task),
             "strategy": name,
             "trials": settings.trials,
             "startup_trials": settings.startup_trials,
             "population": settings.population,
             "seed": [profile.seed, seed],
         }
-        identity = hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]
-        planned.append(PlannedSearch(space, name, seed, task, identity))
+        planned.append(PlannedSearch(space, name, seed, task, hashed(defining, 12)))
     return planned
 
 

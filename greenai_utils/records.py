@@ -9,9 +9,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from greenai_utils.errors import ExpectedError, InputError
+from greenai_utils.errors import ExpectedError, InputError, UnknownFieldError
+from greenai_utils.identity import canonical
 from greenai_utils.tasks import Task
-from greenai_utils.trials import Trial, canonical
+from greenai_utils.trials import Trial
 from greenai_utils.values import as_path, shown
 
 log = logging.getLogger(__name__)
@@ -192,11 +193,22 @@ def _parse(text: bytes, file: Path, line: int) -> Record:
             subject = Trial.from_record(record["trial"])
         else:
             subject = Task.from_record(record["study"], record["task"])
+    except UnknownFieldError as error:
+        raise InputError(
+            f"records are read by the version of the package that wrote them, or a later one ({file}, line {line})",
+            f"a {error.kind} with {', '.join(error.names)}, written by {_writer(record)}",
+            "read them with that version",
+        ) from error
     except (InputError, TypeError, ValueError) as error:
         raise CorruptRecordsError(file, line, f"a trial or task that is none ({error})") from error
     if subject.key != record["key"]:
         raise CorruptRecordsError(file, line, f"the key {record['key']} for what is keyed {subject.key}")
     return record
+
+
+def _writer(record: Record) -> str:
+    """The version of the package that wrote a record, in words."""
+    return f"version {record.get('package', 'unknown')} on {record.get('recorded_at', 'an unknown day')}"
 
 
 def _cut_torn_line(file: Path) -> None:

@@ -1,6 +1,5 @@
 """A profile: the size of the studies and how they are measured, read from YAML and validated."""
 
-import hashlib
 import re
 import types
 import typing
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -16,9 +15,10 @@ from greenai_utils import paths
 from greenai_utils.budgets import Budget
 from greenai_utils.counters import WATTS_PER_CORE
 from greenai_utils.errors import InputError
+from greenai_utils.identity import hashed, identity
 from greenai_utils.networks import KINDS, Kind
 from greenai_utils.spaces import SPACES, Space, get_space
-from greenai_utils.trials import canonical, protocol
+from greenai_utils.trials import protocol
 from greenai_utils.values import LARGEST, as_path, is_number, is_whole, shown
 
 
@@ -56,6 +56,8 @@ class CarbonSettings:
 @dataclass(frozen=True)
 class TaskSettings:
     """The data, network and length of the trainings of a study."""
+
+    ALWAYS: ClassVar = ("network", "side", "epochs", "batch_size", "protocol")
 
     dataset: str
     network: Kind = "dense_poly"
@@ -502,13 +504,13 @@ def stated_settings(profile: Profile) -> dict[str, Any]:
 
     So a setting that a later version of the package adds changes nothing for profiles that do not use it.
     """
-    settings = _stated(profile)
+    settings = identity(profile, stated=True)
     return {name: value for name, value in settings.items() if name not in NOT_MEASURED}
 
 
 def settings_sha256(profile: Profile) -> str:
     """The first 20 hexadecimal digits of the SHA-256 of `stated_settings`."""
-    return hashlib.sha256(canonical(stated_settings(profile)).encode()).hexdigest()[:20]
+    return hashed(stated_settings(profile))
 
 
 def differing_settings(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> list[str]:
@@ -522,23 +524,6 @@ def differing_settings(there: Mapping[str, Any], here: Mapping[str, Any], within
             shown = ["the default" if value is None else repr(value) for value in (old, new)]
             found.append(f"{within}{name}: {shown[0]} there, {shown[1]} here")
     return found
-
-
-def _stated(settings: Any) -> dict[str, Any]:
-    """The fields of a settings dataclass that differ from their defaults, nested ones likewise, ready for JSON."""
-    stated: dict[str, Any] = {}
-    for item in fields(settings):
-        value = getattr(settings, item.name)
-        default = item.default if item.default_factory is MISSING else item.default_factory()
-        if value != default:
-            stated[item.name] = _plain(value)
-    return stated
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return _stated(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _require(settings: Any, name: str, holds: typing.Callable[[Any], bool], rule: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from greenai_utils.errors import InputError
 from greenai_utils.values import check_count, check_name
@@ -27,6 +27,8 @@ class Shape:
     Raises:
         InputError: A number below 1, or a shape that this kind of layer does not have.
     """
+
+    ALWAYS: ClassVar = ("size", "outputs")
 
     kind: Kind
     batch: int

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,8 @@ class Dimension:
         InputError: A bound is not finite, not below the other, not positive on a log scale, or not whole where the
             dimension is.
     """
+
+    ALWAYS: ClassVar = ("scale", "kind", "include_high")
 
     name: str
     low: float

@@ -1,12 +1,11 @@
 """What a study measures other than a training: everything that defines the measurement, and the key made of it."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from greenai_utils.errors import InputError
-from greenai_utils.trials import canonical
+from greenai_utils.identity import canonical, hashed
 from greenai_utils.values import shown
 
 
@@ -40,7 +39,7 @@ class Task:
     @property
     def key(self) -> str:
         """The first 20 hexadecimal digits of the SHA-256 of both attributes."""
-        return hashlib.sha256(canonical([self.study, dict(self.defining)]).encode()).hexdigest()[:20]
+        return hashed([self.study, dict(self.defining)])
 
     def as_record(self) -> dict[str, Any]:
         """What defines it, ready for JSON."""

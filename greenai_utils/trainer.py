@@ -1,6 +1,5 @@
 """Train what a plan names, alone or many at once, and record it; pause trainings and let them go on."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ from greenai_utils.checkpoints import Checkpoint, CheckpointFolder
 from greenai_utils.deadline import Deadline
 from greenai_utils.energy import Reading
 from greenai_utils.engine import Engine
+from greenai_utils.identity import hashed
 from greenai_utils.measuring import kind_of, make_ready, measuring
 from greenai_utils.plans import AS_MODULES, Step
 from greenai_utils.population import PopulationOutcome, train_population
 from greenai_utils.records import Record, Store
 from greenai_utils.subnormals import flushing
 from greenai_utils.training import Outcome, check_training, fit, make_network, train
-from greenai_utils.trials import Trial, canonical
+from greenai_utils.trials import Trial
 from greenai_utils.workbench import Workbench
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _groups(trials: Sequence[Trial], outcomes: Sequence[PopulationOutcome]) -> d
         keys.setdefault(id(outcome.group), []).append(trial.key)
     return {
         id(outcome.group): {
-            "id": hashlib.sha256(canonical(keys[id(outcome.group)]).encode()).hexdigest()[:12],
+            "id": hashed(keys[id(outcome.group)], 12),
             "members": outcome.members,
             "training": outcome.group.as_record(),
             "evaluation": None if outcome.group_evaluation is None else outcome.group_evaluation.as_record(),

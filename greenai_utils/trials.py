@@ -1,12 +1,12 @@
 """What defines one training: its network, hyperparameters, protocol, seed and length, and the key made of them."""
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
 
 from greenai_utils.errors import InputError
+from greenai_utils.identity import from_identity, hashed, identity
 from greenai_utils.networks import NetworkSpec
 from greenai_utils.values import check_count, check_name, check_switch, check_type, is_number, is_whole, shown
 
@@ -23,6 +23,8 @@ class Hyperparameters:
     Raises:
         InputError: A value lies where Adam is not defined.
     """
+
+    ALWAYS: ClassVar = ("beta1", "beta2", "epsilon", "weight_decay")
 
     learning_rate: float
     beta1: float = 0.9
@@ -53,6 +55,9 @@ class Protocol:
     and the missing activation of the dense networks to `NetworkSpec.dense_relu`.
     """
 
+    FAULTS: ClassVar = ("reshuffle", "apply_beta2", "hold_out_validation", "evaluate_in_eval_mode", "stay_on_device")
+    ALWAYS: ClassVar = FAULTS
+
     reshuffle: bool = True
     """New batches every epoch. The published code built its batches once."""
     apply_beta2: bool = True
@@ -66,8 +71,8 @@ class Protocol:
     """Keep data and losses on the device. The published code copied every batch and read every loss back."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            check_switch(item.name, getattr(self, item.name))
+        for name in self.FAULTS:
+            check_switch(name, getattr(self, name))
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -83,8 +88,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def protocol_names() -> list[str]:
-    """The names that `protocol` knows: both protocols, and `fault:` with each switch of `Protocol`."""
-    return [*PROTOCOLS, *(f"fault:{item.name}" for item in fields(Protocol))]
+    """The names that `protocol` knows: both protocols, and `fault:` with each switch of `Protocol.FAULTS`."""
+    return [*PROTOCOLS, *(f"fault:{name}" for name in Protocol.FAULTS)]
 
 
 def protocol(name: str) -> Protocol:
@@ -102,11 +107,7 @@ def protocol_name(value: Protocol) -> str:
     for name, known in PROTOCOLS.items():
         if value == known:
             return name
-    return "fault:" + "+".join(item.name for item in fields(Protocol) if not getattr(value, item.name))
-
-
-LATER: Mapping[str, Any] = {"schedule": "constant", "train_share": 1.0, "stop_at": None}
-"""Fields of a trial that came after the first records, with the defaults by which those trained."""
+    return "fault:" + "+".join(name for name in Protocol.FAULTS if not getattr(value, name))
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,11 @@ class Trial:
     Raises:
         InputError: A value lies outside its range, or a trial would stop by a validation split that it trains on.
     """
+
+    ALWAYS: ClassVar = (
+        *("protocol", "seed", "repetition", "epochs", "batch_size"),
+        *("side", "precision", "flush_denormal", "max_steps"),
+    )
 
     dataset: str
     network: NetworkSpec
@@ -182,7 +188,7 @@ class Trial:
     @property
     def key(self) -> str:
         """The first 20 hexadecimal digits of the SHA-256 of everything above."""
-        return hashlib.sha256(canonical(self.as_record()).encode()).hexdigest()[:20]
+        return hashed(self.as_record())
 
     @property
     def generator_seed(self) -> int:
@@ -191,37 +197,15 @@ class Trial:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def as_record(self) -> dict[str, Any]:
-        """The trial as nested plain dictionaries, ready for JSON.
-
-        Fields of `LATER` that have their defaults are left out, so that keys recorded before there were any still hold.
-        """
-        record = asdict(self)
-        return {name: value for name, value in record.items() if name not in LATER or value != LATER[name]}
+        """What identifies the trial, ready for JSON."""
+        return dict(identity(self))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """The trial that `as_record` wrote.
 
         Raises:
-            InputError: A field is unknown or missing, or a value out of range.
+            UnknownFieldError: A later version of the package wrote it.
+            InputError: A field is missing, or a value out of range.
         """
-        try:
-            return cls(
-                **{
-                    **record,
-                    "network": NetworkSpec(**record["network"]),
-                    "hyperparameters": Hyperparameters(**record["hyperparameters"]),
-                    "protocol": Protocol(**record["protocol"]),
-                }
-            )
-        except (TypeError, KeyError) as error:
-            raise InputError(
-                "a recorded trial has the fields of this version",
-                str(error),
-                "read it with the version of the package that wrote it",
-            ) from error
-
-
-def canonical(value: Any) -> str:
-    """JSON in one spelling: sorted names, no spaces, NaN refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return from_identity(cls, record)

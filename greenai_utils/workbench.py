@@ -1,6 +1,5 @@
 """This machine, made ready to measure: its meter, device and data sets, and the words that records name them by."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from greenai_utils import paths
+from greenai_utils import __version__, paths
 from greenai_utils.counters import CounterError, CumulativeCounter, measured_period
 from greenai_utils.datasets import Dataset, load
 from greenai_utils.energy import EnergyMeter
@@ -19,6 +18,7 @@ from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.goes import GoLog, describe_code, read_machine, records_sha256, utc_now
 from greenai_utils.gpu_watch import flags_of
+from greenai_utils.identity import hashed
 from greenai_utils.instruments import Instruments, open_instruments
 from greenai_utils.machine import machine_description
 from greenai_utils.plans import plan_meter
@@ -26,7 +26,7 @@ from greenai_utils.power import PowerSampler, Window, write_trace
 from greenai_utils.records import Record, check_writable
 from greenai_utils.settings import MeterSettings, Profile
 from greenai_utils.training import train
-from greenai_utils.trials import Trial, canonical
+from greenai_utils.trials import Trial
 
 STEADY = 0.05
 """Power counts as steady when two trainings in a row differ by less than this share."""
@@ -122,6 +122,7 @@ class Workbench:
             "device": self.device,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "package": __version__,
             "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -258,7 +259,7 @@ def identify(profile: Profile, description: Record, file: Path) -> str:
     defining = {
         name: description.get(name) for name in ("cpu", "logical_cores", "gpus", "source", "boundary", "watts_per_core")
     }
-    identity = hashlib.sha256(canonical(defining).encode()).hexdigest()[:12]
+    identity = hashed(defining, 12)
     if not file.exists():
         write_text(file, json.dumps({"id": identity, **description}, indent=2, sort_keys=True) + "\n")
         return identity

@@ -112,7 +112,7 @@ def imported(module: str) -> dict[str, bool]:
             names = [alias.name for alias in node.names]
         for name in names:
             package, _, rest = name.partition(".")
-            if package == "greenai_utils":
+            if package == "greenai_utils" and rest != "__version__":
                 found[rest.partition(".")[0]] = node not in tree.body
     return found
 
