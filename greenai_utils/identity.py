@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from greenai_utils.errors import InputError, UnknownFieldError
-from greenai_utils.values import shown
+from greenai_utils.validation import shown
 
 T = TypeVar("T")
 

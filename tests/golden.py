@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from greenai_utils.planning import make_trial
-from greenai_utils.plans import PLANS, TASKS, make_planned_strategy, plan_searches
-from greenai_utils.settings import load_profile, profile_names, settings_sha256
+from greenai_utils.recording.planning import make_trial
+from greenai_utils.recording.profile import load_profile, profile_names, settings_sha256
+from greenai_utils.studies.plans import PLANS, TASKS, make_planned_strategy, plan_searches
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 

@@ -23,9 +23,11 @@ from typing import Any
 from handmade_levers import record_levers
 from handmade_readings import reading
 
-from greenai_utils.lengths import shortened
-from greenai_utils.networks import NetworkSpec, network_name
-from greenai_utils.plans import (
+from greenai_utils.networks.specification import NetworkSpec, network_name
+from greenai_utils.recording.profile import Profile, load_profile
+from greenai_utils.recording.store import Record, Store
+from greenai_utils.recording.task import Task
+from greenai_utils.studies.plans import (
     ALONE,
     ATTRIBUTION,
     LADDERS,
@@ -41,10 +43,8 @@ from greenai_utils.plans import (
     make_trial,
     plan_searches,
 )
-from greenai_utils.records import Record, Store
-from greenai_utils.settings import Profile, load_profile
-from greenai_utils.tasks import Task
-from greenai_utils.trials import Trial
+from greenai_utils.training.lengths import shortened
+from greenai_utils.training.trial import Trial
 
 SMOKE = load_profile("smoke")
 SIZES_J = {0: 5.0, 1: 10.0, 2: 15.0}

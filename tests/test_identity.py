@@ -13,10 +13,10 @@ import pytest
 import greenai_utils
 from greenai_utils.errors import InputError, UnknownFieldError
 from greenai_utils.identity import from_identity, identity
-from greenai_utils.networks import NetworkSpec
-from greenai_utils.records import CorruptRecordsError, Store
-from greenai_utils.settings import profile_names
-from greenai_utils.trials import Hyperparameters, Trial
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.recording.profile import profile_names
+from greenai_utils.recording.store import CorruptRecordsError, Store
+from greenai_utils.training.trial import Hyperparameters, Trial
 from tests.golden import GOLDEN, planned
 
 PACKAGE = Path(greenai_utils.__file__).parent
@@ -42,7 +42,7 @@ def test_a_field_added_with_a_default_changes_no_key_and_leaves_records_readable
     command = [sys.executable, "-m", "tests.golden", "--print"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == GOLDEN_KEYS
-    reading = f"from greenai_utils.records import Store; print(len(Store({str(_shipped())!r})))"
+    reading = f"from greenai_utils.recording.store import Store; print(len(Store({str(_shipped())!r})))"
     done = subprocess.run(
         [sys.executable, "-c", reading], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
