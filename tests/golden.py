@@ -29,7 +29,7 @@ def planned(name: str) -> dict[str, Any]:
     searches = {}
     for search in plan_searches(profile):
         first = make_planned_strategy(profile, search).ask().configuration
-        searches[search.identity] = make_trial(search.task, first, seed=search.trial_seed(0)).key
+        searches[search.identity] = make_trial(search.task, first, **search.own_fields(0)).key
     return {"settings": settings_sha256(profile), "studies": studies, "searches": searches}
 
 

@@ -92,7 +92,7 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
             suggestion = strategy.ask()
             score = 0.5 + 0.05 * number + (0.1 if search.strategy == "tpe" else 0.0)
             strategy.tell(suggestion, score)
-            trial = make_trial(search.task, suggestion.configuration, seed=search.trial_seed(number))
+            trial = make_trial(search.task, suggestion.configuration, **search.own_fields(number))
             place = {"search": placed(search, number, suggestion.configuration), "tuner": reading(0.5)}
             diverged = search.strategy == "grid" and number == profile.tuning.trials - 1
             searched.append((trial, {**place, **observed(1 + 0.1 * number, None if diverged else score), **changes}))
@@ -123,8 +123,8 @@ def _of_population(profile: Profile, search: PlannedSearch) -> Iterator[tuple[in
         parent, start = (None, 0.0) if suggestion.parent is None else made[suggestion.parent]
         score = 0.5 + 0.3 * suggestion.fidelity + 0.001 * number
         strategy.tell(suggestion, score)
-        seed = search.trial_seed(number) if parent is None else parent.seed
-        whole = make_trial(search.task, suggestion.configuration, seed=seed)
+        own = search.own_fields(number) | ({} if parent is None else {"seed": parent.seed})
+        whole = make_trial(search.task, suggestion.configuration, **own)
         trial = shortened(whole, suggestion.fidelity, start)
         made.append((trial, suggestion.fidelity))
         length = suggestion.fidelity - start

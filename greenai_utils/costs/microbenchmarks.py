@@ -97,25 +97,39 @@ def _shape_call(shape: Shape, device: torch.device) -> LayerCall:
     return call
 
 
+WIDTH = {"cpu": 1024, "cuda": 8192}
+COPY_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
+"""Large enough for the ceilings: on a GPU a product of the CPU's size is over in some 50 µs, of which launching it
+and waiting for it are a good part."""
+
+
 def measure_ceilings(
-    device: torch.device | str = "cpu", seconds: float = 0.5, width: int = 1024, copy_bytes: int = 128 * 2**20
+    device: torch.device | str = "cpu",
+    seconds: float = 0.5,
+    width: int | None = None,
+    copy_bytes: int | None = None,
 ) -> Ceilings:
     """What the machine does at best, in the same run as the micro-benchmarks that are held against it.
 
     Args:
         device: Where to measure.
         seconds: For each of the two, of which the fastest repeat counts.
-        width: Of the square matrices; large enough that the product is bound by arithmetic.
-        copy_bytes: More than the caches hold.
+        width: Of the square matrices; large enough that the product is bound by arithmetic. None takes `WIDTH`.
+        copy_bytes: More than the caches hold. None takes `COPY_BYTES`.
 
     Raises:
         InputError: A number that is not positive.
     """
+    kind = torch.device(device).type
+    width = WIDTH.get(kind, WIDTH["cuda"]) if width is None else width
+    copy_bytes = COPY_BYTES.get(kind, COPY_BYTES["cuda"]) if copy_bytes is None else copy_bytes
     for name, value in {"seconds": seconds, "width": width, "copy_bytes": copy_bytes}.items():
         if not 0 < value < math.inf:
             raise InputError(f"{name} is a positive number", repr(value), f"raise {name}")
-    a, b, product = (torch.zeros(width, width, device=device) for _ in range(3))
-    source = torch.zeros(math.ceil(copy_bytes / 4), device=device)
+    # Zeros would flatter a GPU, which multiplies them with less power and so at higher clocks.
+    generator = torch.Generator(device).manual_seed(0)
+    a, b, product = (torch.rand(width, width, generator=generator, device=device) for _ in range(3))
+    source = torch.rand(math.ceil(copy_bytes / 4), generator=generator, device=device)
     target = torch.empty_like(source)
     return Ceilings(
         flop_per_s=2 * width**3 / _fastest(partial(torch.mm, a, b, out=product), seconds),

@@ -39,7 +39,7 @@ def cell_of(trial: Mapping[str, Any]) -> str:
     Args:
         trial: See `Trial.as_record`.
     """
-    apart = ("hyperparameters", "seed", "repetition")
+    apart = ("hyperparameters", "seed", "repetition", "search")
     return canonical({name: value for name, value in trial.items() if name not in apart})
 
 

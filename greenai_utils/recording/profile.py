@@ -144,6 +144,10 @@ class TuningSettings:
     """Searches of each strategy; the published study ran one."""
     startup_trials: int = 20
     """Random trials before a model-based strategy trusts its model; hyperopt's default."""
+    paired_seeds: bool = False
+    """Whether the seed of a trial follows from the search's seed and the trial's number alone, whatever the strategy:
+    strategies that propose the same then begin with the same weights, and what still tells them apart is what they
+    propose."""
     targets: tuple[float, ...] = (0.90, 0.95, 0.99)
     """Shares of the best accuracy that any search reached."""
 

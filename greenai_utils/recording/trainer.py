@@ -58,8 +58,7 @@ class Trainer:
         """
         bench, kind = self._bench, kind_of(self._study, {"trial": step.trial.as_record()})
         make_ready(bench, self._deadline, kind)
-        if not self._engine.stacked:
-            bench.rehearse(step.trial)
+        bench.rehearse(step.trial, self._engine)
         meter, dataset, start = bench.meter, bench.dataset(step.trial), self._start(step)
         with measuring(bench, self._deadline, kind, step.trial.key) as state:
             outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)

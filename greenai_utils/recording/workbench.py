@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from greenai_utils import __version__, paths
-from greenai_utils.energy.counters import CounterError, CumulativeCounter, measured_period
+from greenai_utils.energy.counters import CounterError, CumulativeCounter, NoCounter, measured_period
 from greenai_utils.energy.gpu_state import flags_of
 from greenai_utils.energy.machine import machine_description
 from greenai_utils.energy.meter import EnergyMeter
@@ -30,6 +30,7 @@ from greenai_utils.training.trial import Trial
 
 STEADY = 0.05
 """Power counts as steady when two trainings in a row differ by less than this share."""
+MODULES = Engine(stacked=False)
 TRACED = 8
 """One trial or task in so many has its power traced: chosen by its key, and so spread over all cells alike."""
 
@@ -72,7 +73,7 @@ class Workbench:
         self._read_only = profile.recorded and folder is None
         self._find = find
         self._instruments: Instruments | None = None
-        self._rehearsed = False
+        self._rehearsed: set[object] = set()
         self._machine = ""
         self._datasets: dict[tuple[str, int | None], Dataset] = {}
 
@@ -104,16 +105,23 @@ class Workbench:
             self._datasets[name] = load(*name).to(self.device)
         return self._datasets[name]
 
-    def rehearse(self, trial: Trial) -> None:
-        """Train one epoch of a trial as modules, unrecorded; only the first time that this is asked for.
+    def rehearse(self, trial: Trial, engine: Engine = MODULES) -> None:
+        """Train one epoch of a trial, unrecorded, the first time that this is asked for; on a GPU, for each network.
 
-        The first such training of a process also pays for what torch loads and prepares then: on a CPU more than a
-        second, many times a short training.
+        The first training of a process as modules also pays for what torch loads and prepares then: on a CPU more than
+        a second, many times a short training. A CPU has then made ready, also for the stacked form, in warming up. A
+        GPU loads the code of each kernel when it is first needed, and other networks need others.
         """
-        if not self._rehearsed:
-            self._rehearsed = True
+        if self.device.startswith("cuda"):
+            kind: object = (trial.network, trial.protocol, trial.batch_size, engine)
+        elif engine.stacked:
+            return
+        else:
+            kind = engine.stacked
+        if kind not in self._rehearsed:
+            self._rehearsed.add(kind)
             once = replace(trial, epochs=1)
-            train(once, self.dataset(trial), self.meter, self.device, Engine(stacked=False))
+            train(once, self.dataset(trial), EnergyMeter(NoCounter()), self.device, engine)
 
     def provenance(self) -> Record:
         """Where, with what and when something was measured just now, for its record."""
@@ -199,6 +207,10 @@ class Workbench:
                 **describe_code(self.profile),
                 "torch": torch.__version__,
                 "cuda": torch.version.cuda,
+                "tf32": {
+                    "convolutions": torch.backends.cudnn.allow_tf32,
+                    "products": torch.backends.cuda.matmul.allow_tf32,
+                },
                 "gpu_driver": description["gpu_driver"],
                 "openmp": description["openmp"],
                 "device": self.device,

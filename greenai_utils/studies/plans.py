@@ -85,6 +85,8 @@ class PlannedSearch:
         task: What it tunes.
         identity: A hash of everything that decides the search's suggestions and scores. Records of other searches in
             the same folder are none of its business.
+        pair: What its trials' seeds follow from, alike for the searches that it is paired with; None for seeds of its
+            own.
     """
 
     space: str
@@ -92,14 +94,19 @@ class PlannedSearch:
     seed: int
     task: TaskSettings
     identity: str
+    pair: str | None = None
 
     def strategy_seed(self, profile: Profile) -> int:
         """The seed of the strategy's own generator: equal for all strategies, so that searches pair by seed."""
         return profile.seed * 1_000_000 + self.seed
 
     def trial_seed(self, trial: int) -> int:
-        """The seed of a trial's training, different for every trial of every search."""
-        return _seed_of(f"{self.identity}/{trial}")
+        """The seed of a trial's training, different for every trial of every search but for those it is paired with."""
+        return _seed_of(f"{self.pair or self.identity}/{trial}")
+
+    def own_fields(self, trial: int) -> dict[str, Any]:
+        """The fields of a trial that follow from its place in the search."""
+        return {"seed": self.trial_seed(trial), "search": self.identity if self.pair else None}
 
 
 def plan_searches(profile: Profile) -> list[PlannedSearch]:
@@ -131,8 +138,10 @@ def plan_searches(profile: Profile) -> list[PlannedSearch]:
             "startup_trials": settings.startup_trials,
             "population": settings.population,
             "seed": [profile.seed, seed],
+            **({"paired_seeds": True} if settings.paired_seeds else {}),
         }
-        planned.append(PlannedSearch(space, name, seed, task, hashed(defining, 12)))
+        pair = f"{profile.seed}/{seed}" if settings.paired_seeds else None
+        planned.append(PlannedSearch(space, name, seed, task, hashed(defining, 12), pair))
     return planned
 
 

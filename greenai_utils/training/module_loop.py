@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,7 @@ def fit_module(
             total = 0.0
             if steps and trial.protocol.reshuffle:
                 orders = draw_orders([generator], source)
-        losses: list[Tensor | float] = [total] if seen else []
+        losses: list[Any] = []
         for images, labels in batches(orders[:, seen * trial.batch_size :]) if held is None else held[seen:]:
             loss = _loss(forward, images.to(device), labels.to(device), trial)
             optimiser.param_groups[0]["lr"] = rates[steps]
@@ -93,7 +94,7 @@ def fit_module(
             steps, seen = steps + 1, seen + 1
             if steps == last:
                 break
-        total = math.fsum(torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in losses]).tolist())
+        total = math.fsum([total, *(torch.stack(losses).tolist() if stay else losses)])
         mean = total / seen
         seen %= per_epoch
         if not math.isfinite(mean):

@@ -22,7 +22,7 @@ from greenai_utils.validation import check_type, is_list, shown
 
 log = logging.getLogger(__name__)
 
-OWN_FIELDS = ("hyperparameters", "seed", "repetition")
+OWN_FIELDS = ("hyperparameters", "seed", "repetition", "search")
 """What the trials of a population may differ in."""
 
 

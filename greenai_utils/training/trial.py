@@ -132,6 +132,8 @@ class Trial:
             hash order, so that this is a random subset, the same for every trial.
         stop_at: Stop after the first epoch with this validation accuracy; None never looks. Looking is part of what
             the training costs.
+        search: The search that it belongs to, where several train the same from the same seed: it tells their records
+            apart and changes nothing in the training. None where seeds tell them apart.
 
     Raises:
         InputError: A value lies outside its range, or a trial would stop by a validation split that it trains on.
@@ -157,6 +159,7 @@ class Trial:
     schedule: Schedule = "constant"
     train_share: float = 1.0
     stop_at: float | None = None
+    search: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str) or not self.dataset:
@@ -170,6 +173,8 @@ class Trial:
             value = getattr(self, name)
             if value is not None and not is_whole(value, 1):
                 raise InputError(f"{name} is empty or a whole number of at least 1", shown(value), f"change {name}")
+        if self.search is not None and (not isinstance(self.search, str) or not self.search):
+            raise InputError("search is empty or names a search", shown(self.search), "give its identity")
         check_name("precision", self.precision, PRECISIONS)
         check_name("schedule", self.schedule, SCHEDULES)
         for name, value in (

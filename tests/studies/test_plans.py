@@ -75,6 +75,20 @@ def test_searches_have_identities_and_trial_seeds_of_their_own() -> None:
     assert len({search.trial_seed(n) for search in searches for n in range(24)}) == 24 * len(searches)
 
 
+def test_paired_searches_train_the_same_from_the_same_seeds_under_keys_of_their_own() -> None:
+    paired = replace(QUICK, tuning=replace(QUICK.tuning, paired_seeds=True))
+    searches = plan_searches(paired)
+    assert not {search.identity for search in searches} & {search.identity for search in plan_searches(QUICK)}
+    seeds = {(search.seed, n): search.trial_seed(n) for search in searches for n in range(24)}
+    assert all(search.trial_seed(n) == seeds[search.seed, n] for search in searches for n in range(24))
+    assert len(set(seeds.values())) == len(seeds)
+    random, tpe = (next(one for one in searches if one.strategy == name) for name in ("random", "tpe"))
+    first = [make_trial(one.task, {"learning_rate": 1e-3}, **one.own_fields(0)) for one in (random, tpe)]
+    assert first[0].generator_seed == first[1].generator_seed
+    assert first[0].key != first[1].key
+    assert plan_searches(replace(paired, seed=1))[0].trial_seed(0) != searches[0].trial_seed(0)
+
+
 def test_another_task_space_or_budget_makes_other_searches() -> None:
     tuning = QUICK.tuning
     others = [

@@ -126,7 +126,7 @@ def test_a_go_says_what_recorded_when(unbroken: Path) -> None:
     assert go["reason"] == "nothing was left to record"
     assert go["commit"] is None or len(go["commit"]["sha"]) == 40
     assert go["power_trace"].startswith("the meter counts no GPU")
-    assert {"idle_w_before", "torch", "cuda", "device", "code_sha256", "source", "boundary"} <= go.keys()
+    assert {"idle_w_before", "torch", "cuda", "device", "tf32", "code_sha256", "source", "boundary"} <= go.keys()
     assert {"cpu", "memory_gib", "gpus", "gpu_driver", "python"} <= machine(unbroken).keys()
     assert {path.name for path in unbroken.iterdir()} == {"records", "machine.json"}  # no traces, as is said
 

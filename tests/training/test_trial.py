@@ -19,6 +19,7 @@ CHANGES: dict[str, Any] = {
     "protocol": PROTOCOLS["published"],
     "seed": 1,
     "repetition": 1,
+    "search": "0123456789ab",
     "epochs": 2,
     "batch_size": 64,
     "side": 32,
@@ -69,6 +70,7 @@ def test_seed_and_repetition_draw_different_generators(pairs: list[tuple[int, in
         *(("epochs", 0), ("epochs", -3), ("epochs", 1.5), ("epochs", True), ("batch_size", 0), ("seed", -1)),
         *(("side", 0), ("max_steps", -1), ("precision", "float16"), ("repetition", -1)),
         *(("schedule", "cosine"), ("train_share", 0.0), ("train_share", 1.1), ("stop_at", 0), ("stop_at", 2.0)),
+        *(("search", ""), ("search", 7)),
     ],
 )
 def test_a_trial_out_of_range_is_refused_by_name(field: str, value: Any) -> None:

@@ -51,7 +51,7 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
                 return {"status": "unavailable", "reason": f"torch.compile failed: {str(error).splitlines()[0]}"}
             preparation = window.reading
         else:
-            _warm_up(recipe, trials[0], data)
+            _warm_up(recipe, trials, data)
         if len(recipe.rates) > 1:
             with bench.meter.window("preparation") as window:
                 rate = _choose_rate(recipe, task, data)
@@ -118,11 +118,12 @@ def _choose_rate(recipe: Recipe, task: Task, data: Dataset) -> float:
     return recipe.rates[scores.index(max(scores))]
 
 
-def _warm_up(recipe: Recipe, trial: Trial, data: Dataset) -> None:
-    """Two steps of another network: what a process does once, at first use, is no part of any recipe."""
-    few = Split(data.learning.images[: 2 * trial.batch_size], data.learning.labels[: 2 * trial.batch_size])
+def _warm_up(recipe: Recipe, trials: Sequence[Trial], data: Dataset) -> None:
+    """Two steps of other networks: what a process does once, at first use, is no part of any recipe."""
+    images = 2 * trials[0].batch_size
+    few = Split(data.learning.images[:images], data.learning.labels[:images])
     small = Dataset(data.name, data.classes, few, 1, data.test)
-    _fit(recipe, [make_network(trial, data)], [_brief(trial)], small)
+    _fit(recipe, [make_network(trial, data) for trial in trials], [_brief(trial) for trial in trials], small)
 
 
 def _brief(trial: Trial) -> Trial:

@@ -172,11 +172,11 @@ class Lockstep:
         with self._tuner_meter.window("tuner") as proposing:
             suggestion = search.strategy.ask()
         plan, parent, start = search.plan, None, 0.0
-        seed = plan.trial_seed(search.done)
+        own = plan.own_fields(search.done)
         if suggestion.parent is not None:
             parent = search.trial(suggestion.parent)
-            seed, start = parent.seed, search.told[suggestion.parent]["search"]["fidelity"]
-        whole = make_trial(plan.task, suggestion.configuration, seed=seed)
+            own["seed"], start = parent.seed, search.told[suggestion.parent]["search"]["fidelity"]
+        whole = make_trial(plan.task, suggestion.configuration, **own)
         place = {
             "search": {
                 "id": plan.identity,
@@ -269,5 +269,5 @@ def mean_joules_alone(profile: Profile, store: Store) -> dict[Span, float]:
 
 def _kind(step: Step) -> tuple[Trial, int]:
     """What the trials of one population have in common."""
-    common = replace(step.trial, hyperparameters=NO_HYPERPARAMETERS, seed=0, repetition=0)
+    common = replace(step.trial, hyperparameters=NO_HYPERPARAMETERS, seed=0, repetition=0, search=None)
     return common, 0 if step.parent is None else step.parent.max_steps or 0

@@ -294,6 +294,20 @@ def _place(record: Record) -> Any:
     return record["search"]
 
 
+def test_paired_searches_that_propose_the_same_get_the_same(output: Path) -> None:
+    pairing = profile(strategies=("random", "tpe", "successive_halving"), population=8, paired_seeds=True)
+    Session(pairing).run(TUNING)
+    recorded = recorded_searches(Store(paths.records_folder("smoke")))
+    searches = {(one.strategy, one.seed): recorded[one.identity] for one in plan_searches(pairing)}
+    assert count_missing(pairing, TUNING, Store(paths.records_folder("smoke")))[0] == 0
+    for seed in range(pairing.tuning.seeds):
+        random, tpe = searches["random", seed], searches["tpe", seed]
+        for number in range(pairing.tuning.startup_trials):
+            assert random[number]["search"]["configuration"] == tpe[number]["search"]["configuration"]
+            assert random[number]["validation_accuracy"] == tpe[number]["validation_accuracy"]
+            assert random[number]["key"] != tpe[number]["key"]
+
+
 def test_a_lost_checkpoint_is_trained_again_and_said(output: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = profile(strategies=("successive_halving",), seeds=1)
     run(one, 15)  # the sample, then some trainings of the first rung
