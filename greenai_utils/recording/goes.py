@@ -92,15 +92,16 @@ def describe_code(profile: Profile) -> Go:
 
 
 def records_sha256(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of records and traces in a profile's folder, by its place in it."""
-    files = [*sorted((folder / "records").glob("*.jsonl")), *sorted((folder / "traces").glob("*.csv.gz"))]
+    """The SHA-256 of each file of records in a profile's folder, by its place in it."""
+    files = sorted((folder / "records").glob("*.jsonl"))
     return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def changed_records(machine: Mapping[str, Any], folder: Path) -> list[str]:
-    """Files of records and traces that are not as the last go left them, in words; none if that go was killed."""
+    """Files of records that are not as the last go left them, in words; none if that go was killed."""
     goes: list[Go] = machine.get("goes", [])
-    left: dict[str, str] = goes[-1].get("records_sha256", {}) if goes else {}
+    hashes = goes[-1].get("records_sha256", {}) if goes else {}
+    left = {name: digest for name, digest in hashes.items() if name.startswith("records/")}
     if not left:
         return []
     here = records_sha256(folder)

@@ -191,6 +191,8 @@ class Workbench:
             )
         check_writable(self.folder / "records")
         torch.set_num_threads(self.profile.threads)
+        # By torch's default products keep float32 and convolutions do not, so that their joules would not compare.
+        torch.backends.cudnn.allow_tf32 = False
         instruments = self._find(settings)
         meter = instruments.meter
         if meter.source == "none":

@@ -52,7 +52,7 @@ NOTEBOOK_OF = {
 }
 """The notebook that each study is recorded for, to name it while it runs."""
 
-FIRST = (LAYERS, ATTRIBUTION, MICROBENCHMARKS, METER, METER_COMPARISON, ALONE, TUNING, LEVER_STUDY)
+FIRST = (LAYERS, ATTRIBUTION, MICROBENCHMARKS, METER, METER_COMPARISON, ALONE, TUNING, LADDERS, PROTOCOLS, PREDICTION)
 """What a recording of evidence begins with, in this order, as far as there is such a study: what machine time runs out
 before is then what the others say least without."""
 
