@@ -49,10 +49,11 @@ bench: setup  ## Speed of training, as ratios, into data/bench/bench.csv (BENCHM
 test: setup  ## Run the tests
 	$(PY) -m pytest $(ARGS)
 
-lint: setup  ## Check style, format and types
+lint: setup  ## Check style, format, types and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-cache
 
 lab: setup  ## Open the notebooks in JupyterLab
 	cd notebooks && ../$(PY) -m jupyter lab $(ARGS)

@@ -22,17 +22,17 @@ import torch
 from torch import nn
 
 from greenai_utils import paths
-from greenai_utils.batches import training_split
-from greenai_utils.datasets import Dataset, load
-from greenai_utils.energy import EnergyMeter, Reading, open_meter, synchronise
+from greenai_utils.energy.machine import cpu_model
+from greenai_utils.energy.meter import EnergyMeter, Reading, open_meter, synchronise
 from greenai_utils.files import write_text
-from greenai_utils.machine import cpu_model
-from greenai_utils.models import training_flops
-from greenai_utils.networks import NetworkSpec
-from greenai_utils.plain_loop import fit_with_dataloader
-from greenai_utils.population import PopulationOutcome, train_population
-from greenai_utils.training import Outcome, accuracy, make_network, train
-from greenai_utils.trials import Hyperparameters, Precision, Protocol, Trial
+from greenai_utils.networks.builders import training_flops
+from greenai_utils.networks.datasets import Dataset, load
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.training.batches import training_split
+from greenai_utils.training.plain_loop import fit_with_dataloader
+from greenai_utils.training.population import PopulationOutcome, train_population
+from greenai_utils.training.run import Outcome, accuracy, make_network, train
+from greenai_utils.training.trial import Hyperparameters, Precision, Protocol, Trial
 
 COLUMNS = ("case", "baseline", "ratio", "ratio_min", "ratio_max", "device")
 ENGINE = "engine"

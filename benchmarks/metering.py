@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from greenai_utils.energy import METERS, EnergyMeter, open_meter
+from greenai_utils.energy.meter import METERS, EnergyMeter, open_meter
 
 
 def make_workload(seconds: float) -> Callable[[], None]:

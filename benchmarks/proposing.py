@@ -10,8 +10,8 @@ import argparse
 import statistics
 import time
 
-from greenai_utils.search import STRATEGIES, make_strategy
-from greenai_utils.spaces import SPACES, get_space
+from greenai_utils.search.spaces import SPACES, get_space
+from greenai_utils.search.strategies import STRATEGIES, make_strategy
 
 
 def proposing_s(name: str, space_name: str, told: int, repeats: int) -> list[float]:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from greenai_utils.search import STRATEGIES, make_strategy
-from greenai_utils.search_problems import PROBLEMS, Problem
+from greenai_utils.search.problems import PROBLEMS, Problem
+from greenai_utils.search.strategies import STRATEGIES, make_strategy
 
 
 def search(name: str, problem: Problem, seed: int, trials: int, startup: int) -> tuple[float, float]:

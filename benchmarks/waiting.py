@@ -13,16 +13,16 @@ import subprocess
 import sys
 from typing import get_args
 
-from greenai_utils.networks import Kind
+from greenai_utils.networks.specification import Kind
 from greenai_utils.openmp import WAITING
 
 NAME = "GOMP_SPINCOUNT"
 PROGRAM = """
 import sys, time
-from greenai_utils.datasets import load
-from greenai_utils.networks import NetworkSpec
-from greenai_utils.training import fit, make_network, training_split
-from greenai_utils.trials import Hyperparameters, Trial
+from greenai_utils.networks.datasets import load
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.training.run import fit, make_network, training_split
+from greenai_utils.training.trial import Hyperparameters, Trial
 
 kind, dataset, share = sys.argv[1:]
 data = load(dataset)

@@ -10,8 +10,8 @@ from typing import Any
 
 from greenai_utils.errors import ExpectedError
 from greenai_utils.openmp import wait_briefly
-from greenai_utils.plans import STUDIES
-from greenai_utils.settings import MeterSettings
+from greenai_utils.recording.profile import MeterSettings
+from greenai_utils.studies.plans import STUDIES
 
 FAILED = 2
 STOPPED = 130
@@ -55,13 +55,13 @@ RECORD: Options = {
     "--extend": {"action": "store_true", "help": "go on from records of an earlier version of the profile"},
 }
 COMMANDS = {
-    "doctor": Command("say what this machine can measure", "doctor", "doctor", DOCTOR),
-    "reproduce": Command("train, execute, draw and report what is missing", "pipeline", "reproduce", PROFILE),
-    "figures": Command("rebuild tables and figures from the records", "pipeline", "rebuild_figures", PROFILE),
-    "report": Command("build the HTML report from executed notebooks", "pipeline", "rebuild_report", PROFILE),
-    "verify": Command("rebuild tables and figures elsewhere and compare", "verification", "verify", PROFILE),
-    "train": Command("train what studies lack, and record it", "recording", "train", TRAIN),
-    "record": Command("record a profile without notebooks or network", "recording", "record", RECORD),
+    "doctor": Command("say what this machine can measure", "recording.doctor", "doctor", DOCTOR),
+    "reproduce": Command("train, execute, draw and report what is missing", "report.reproduce", "reproduce", PROFILE),
+    "figures": Command("rebuild tables and figures from the records", "report.reproduce", "rebuild_figures", PROFILE),
+    "report": Command("build the HTML report from executed notebooks", "report.reproduce", "rebuild_report", PROFILE),
+    "verify": Command("rebuild tables and figures elsewhere and compare", "report.verify", "verify", PROFILE),
+    "train": Command("train what studies lack, and record it", "studies.recording", "train", TRAIN),
+    "record": Command("record a profile without notebooks or network", "studies.recording", "record", RECORD),
 }
 
 

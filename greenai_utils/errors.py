@@ -1,5 +1,7 @@
 """The errors that say by themselves what is wrong and what to do."""
 
+from typing import Any
+
 
 class ExpectedError(Exception):
     """What the command line reports in its own words; anything else is a fault of this package, traceback and all."""
@@ -22,9 +24,30 @@ class InputError(ExpectedError, ValueError):
         self.got = got
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+    def __reduce__(self) -> Any:
         return type(self), (self.rule, self.got, self.remedy)
 
 
 class Gap(InputError):
     """Something that this machine, or the one that recorded, did not have: what rests on it is left out and said."""
+
+
+class UnknownFieldError(InputError):
+    """A record has fields that this version of the package does not know: a later one wrote it.
+
+    Args:
+        kind: What the record is of.
+        names: The fields.
+    """
+
+    def __init__(self, kind: str, names: list[str]) -> None:
+        super().__init__(
+            f"a recorded {kind} has the fields of this version",
+            f"{', '.join(names)} as well",
+            "read it with the version of the package that wrote it",
+        )
+        self.kind = kind
+        self.names = names
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.kind, self.names)

@@ -1,4 +1,4 @@
-"""How Sphinx turns the executed notebooks into the HTML report; `greenai_utils.reporting` calls it.
+"""How Sphinx turns the executed notebooks into the HTML report; `greenai_utils.report.html` calls it.
 
 The report is read from a folder, often without a network: nothing in it may load anything from elsewhere.
 """

@@ -23,9 +23,11 @@ from typing import Any
 from handmade_levers import record_levers
 from handmade_readings import reading
 
-from greenai_utils.lengths import shortened
-from greenai_utils.networks import NetworkSpec, network_name
-from greenai_utils.plans import (
+from greenai_utils.networks.specification import NetworkSpec, network_name
+from greenai_utils.recording.profile import Profile, load_profile
+from greenai_utils.recording.store import Record, Store
+from greenai_utils.recording.task import Task
+from greenai_utils.studies.plans import (
     ALONE,
     ATTRIBUTION,
     LADDERS,
@@ -41,10 +43,8 @@ from greenai_utils.plans import (
     make_trial,
     plan_searches,
 )
-from greenai_utils.records import Record, Store
-from greenai_utils.settings import Profile, load_profile
-from greenai_utils.tasks import Task
-from greenai_utils.trials import Trial
+from greenai_utils.training.lengths import shortened
+from greenai_utils.training.trial import Trial
 
 SMOKE = load_profile("smoke")
 SIZES_J = {0: 5.0, 1: 10.0, 2: 15.0}
@@ -92,7 +92,7 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
             suggestion = strategy.ask()
             score = 0.5 + 0.05 * number + (0.1 if search.strategy == "tpe" else 0.0)
             strategy.tell(suggestion, score)
-            trial = make_trial(search.task, suggestion.configuration, seed=search.trial_seed(number))
+            trial = make_trial(search.task, suggestion.configuration, **search.own_fields(number))
             place = {"search": placed(search, number, suggestion.configuration), "tuner": reading(0.5)}
             diverged = search.strategy == "grid" and number == profile.tuning.trials - 1
             searched.append((trial, {**place, **observed(1 + 0.1 * number, None if diverged else score), **changes}))
@@ -123,8 +123,8 @@ def _of_population(profile: Profile, search: PlannedSearch) -> Iterator[tuple[in
         parent, start = (None, 0.0) if suggestion.parent is None else made[suggestion.parent]
         score = 0.5 + 0.3 * suggestion.fidelity + 0.001 * number
         strategy.tell(suggestion, score)
-        seed = search.trial_seed(number) if parent is None else parent.seed
-        whole = make_trial(search.task, suggestion.configuration, seed=seed)
+        own = search.own_fields(number) | ({} if parent is None else {"seed": parent.seed})
+        whole = make_trial(search.task, suggestion.configuration, **own)
         trial = shortened(whole, suggestion.fidelity, start)
         made.append((trial, suggestion.fidelity))
         length = suggestion.fidelity - start

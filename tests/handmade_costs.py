@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from greenai_utils.counts import Counts
-from greenai_utils.machine_model import (
+from greenai_utils.costs.machine_model import (
     MachineModel,
 )
+from greenai_utils.networks.counts import Counts
 
 KNOWN = MachineModel(2e-10, 3e-9, 4e-5, 5e-3, "nvml", "gpu", "made up")
 

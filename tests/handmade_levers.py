@@ -8,10 +8,10 @@ from pathlib import Path
 
 from handmade_readings import reading
 
-from greenai_utils.lever_tables import lever_name
-from greenai_utils.plans import LEVER_STUDY, plan_levers
-from greenai_utils.records import Record, Store
-from greenai_utils.settings import Profile
+from greenai_utils.recording.profile import Profile
+from greenai_utils.recording.store import Record, Store
+from greenai_utils.studies.plans import LEVER_STUDY, plan_levers
+from greenai_utils.studies.recipes.tables import lever_name
 
 TRAINING_J = {
     "published": 8.0,

@@ -1,6 +1,6 @@
 """Readings made by hand."""
 
-from greenai_utils.records import Record
+from greenai_utils.recording.store import Record
 
 
 def reading(joules: float, source: str = "estimate") -> Record:

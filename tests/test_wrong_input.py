@@ -13,38 +13,31 @@ import pytest
 import torch
 from torch import nn
 
-from greenai_utils import (
-    anova,
-    anytime,
-    comparisons,
-    datasets,
-    forecasts,
-    front_bootstrap,
-    fronts,
-    layers,
-    models,
-    population,
-    prediction,
-    published,
-    settings,
-    statistics,
-    survival,
-    training,
-)
 from greenai_utils.__main__ import FAILED, main
-from greenai_utils.budgets import Budget
-from greenai_utils.claims import CLAIMS, conclude, verdict
-from greenai_utils.energy import EnergyMeter, Reading, open_meter
-from greenai_utils.engine import Engine, check_device
+from greenai_utils.costs import attribution as layers
+from greenai_utils.costs import forecasts
+from greenai_utils.costs.machine_model import MachineModel
+from greenai_utils.energy.meter import EnergyMeter, Reading, open_meter
 from greenai_utils.errors import ExpectedError, InputError
-from greenai_utils.goes import read_goes
-from greenai_utils.machine_model import MachineModel
-from greenai_utils.networks import NetworkSpec
-from greenai_utils.records import Store
-from greenai_utils.search import make_strategy
-from greenai_utils.spaces import SPACES, Dimension, Space, get_space
-from greenai_utils.tasks import Task
-from greenai_utils.trials import Hyperparameters, Protocol, Trial, protocol
+from greenai_utils.networks import builders as models
+from greenai_utils.networks import datasets
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.recording import profile as settings
+from greenai_utils.recording.goes import read_goes
+from greenai_utils.recording.store import Store
+from greenai_utils.recording.task import Task
+from greenai_utils.search.budgets import Budget
+from greenai_utils.search.spaces import SPACES, Dimension, Space, get_space
+from greenai_utils.search.strategies import make_strategy
+from greenai_utils.stats import anova, anytime, comparisons, front_bootstrap, fronts, survival
+from greenai_utils.stats import intervals as statistics
+from greenai_utils.studies.claims.claims import CLAIMS, conclude, verdict
+from greenai_utils.studies.layers import prediction
+from greenai_utils.studies.published import files as published
+from greenai_utils.training import population
+from greenai_utils.training import run as training
+from greenai_utils.training.engine import Engine, check_device
+from greenai_utils.training.trial import Hyperparameters, Protocol, Trial, protocol
 
 NO_NUMBERS: dict[str, Any] = {
     "none": None,

@@ -1,0 +1,1 @@
+"""Where the joules of a training step go, and what a training will cost."""

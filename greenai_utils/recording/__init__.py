@@ -1,0 +1,1 @@
+"""Profiles, records and where they come from."""

@@ -1,0 +1,1 @@
+"""What a notebook calls, and how notebooks become a report that can be verified."""

@@ -1,0 +1,1 @@
+"""Strategies that choose the next configuration from the trials told so far."""

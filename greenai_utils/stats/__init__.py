@@ -1,0 +1,1 @@
+"""Intervals, tests, fronts and survival: statistics of plain arrays and data frames."""

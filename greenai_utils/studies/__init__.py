@@ -1,0 +1,1 @@
+"""One folder a chapter: what it plans, measures, tabulates, draws and says."""

@@ -1,0 +1,1 @@
+"""Chapter 5: recipes for greener training."""

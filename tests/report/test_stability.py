@@ -1,0 +1,70 @@
+"""What the shipped tables say hangs on neither the last digits of a machine's arithmetic nor the order of records."""
+
+import json
+import random
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pandas as pd
+import pytest
+
+from greenai_utils import paths
+from greenai_utils.recording.profile import load_profile
+from greenai_utils.report.tables import TABLES
+from greenai_utils.report.verify import compare_tables
+from greenai_utils.studies.study_data import StudyData
+
+SHIPPED = paths.ROOT / "data" / "fashion"
+DEFINED = {"trial", "task", "search", "alone", "schema"}
+"""The fields of a record that say what was asked for; all others were measured."""
+OWN = {
+    "claims": "evidence == 'records'",
+    "claim_verdicts": "evidence == 'records'",
+    "compendium_cost": "whose == 'profile'",
+}
+"""Rows of a table that need nothing but this profile's records."""
+
+
+def nudged(value: Any) -> Any:
+    """Every measured number larger or smaller by 1e-12; equal numbers alike, since a tie is no accident of rounding."""
+    if isinstance(value, dict):
+        return {name: part if name in DEFINED else nudged(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [nudged(part) for part in value]
+    if isinstance(value, float):
+        return value * (1 + 1e-12 * (1 if crc32(repr(value).encode()) % 2 else -1))
+    return value
+
+
+@pytest.fixture(scope="module")
+def disturbed(offline: Path) -> StudyData:
+    """The records of the profile in another order, with every measured number nudged."""
+    shuffle = random.Random(5)
+    folder = offline / "disturbed"
+    folder.mkdir()
+    for file in sorted((SHIPPED / "records").glob("*.jsonl")):
+        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        shuffle.shuffle(records)
+        text = "".join(json.dumps(nudged(record)) + "\n" for record in records)
+        (folder / file.name).write_text(text, encoding="utf-8")
+    return StudyData.read(load_profile("fashion"), folder)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if (SHIPPED / "tables" / f"{name}.csv").exists()])
+def test_a_table_is_the_same_to_the_last_digit_written(disturbed: StudyData, name: str, tmp_path: Path) -> None:
+    frame = TABLES[name](disturbed)
+    known = (SHIPPED / "tables" / f"{name}.csv").read_text(encoding="utf-8")
+    there, here = (
+        pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for text in (known, frame.to_csv(index=False))
+    )
+    if name in OWN:
+        there, here = there.query(OWN[name]), here.query(OWN[name])
+    if name == "trials":  # copies of the records, in their order
+        measured = list(frame.select_dtypes("float").columns)
+        there, here = (table.drop(columns=measured).sort_values("key") for table in (there, here))
+    for file, table in (("there", there), ("here", here)):
+        table.to_csv(tmp_path / file, index=False)
+    assert len(there)
+    assert compare_tables(tmp_path / "there", tmp_path / "here") is None
