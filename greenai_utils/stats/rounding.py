@@ -17,6 +17,8 @@ NOTHING = 1e-9
 SURE = 10
 """Digits rounded to first. A mean of counts often ends exactly halfway between two numbers of `DIGITS` digits; there
 the last digits that a machine makes would choose."""
+TIED = 9
+"""Digits in which what is compared must agree to be a tie; a difference has lost some to what it was taken from."""
 
 
 def rounded(table: pd.DataFrame, apart: Columns = ()) -> pd.DataFrame:
@@ -38,14 +40,14 @@ def rounded(table: pd.DataFrame, apart: Columns = ()) -> pd.DataFrame:
 
 
 def on_grid(values: ArrayLike, size: float) -> FloatArray:
-    """Values rounded to `SURE` digits of a size, so that those which only the order of a sum tells apart are equal.
+    """Values rounded to `TIED` digits of a size, so that those which only the order of a sum tells apart are equal.
 
     Args:
         values: Any shape.
         size: The magnitude of what the values were computed from.
     """
     found = np.asarray(values, dtype=np.float64)
-    return np.round(found, SURE - 1 - int(np.floor(np.log10(size)))) if size > 0 else found
+    return np.round(found, TIED - 1 - int(np.floor(np.log10(size)))) if size > 0 else found
 
 
 def _written(value: float) -> float:

@@ -16,6 +16,7 @@ from scipy import stats
 from greenai_utils.errors import InputError
 from greenai_utils.stats.checks import Columns, FloatArray, as_list, numbers, require_columns, require_labels, seeded
 from greenai_utils.stats.diminishing_returns import LEAST_OBSERVATIONS, delta_aicc_of_samples, diminishing_returns
+from greenai_utils.stats.rounding import on_grid
 
 IntArray = NDArray[np.int64]
 
@@ -168,7 +169,8 @@ def progress_ratio(trials: pd.DataFrame, chance: float) -> Effect:
     for _, search in trials.groupby("search", sort=False):
         best = search["accuracy"].fillna(chance).clip(lower=chance).cummax().to_numpy()
         spent = search["energy_j"].cumsum().to_numpy()
-        within = np.flatnonzero(spent <= spent[-1] / 2)
+        # Of trials that share their joules alike, one may end exactly halfway.
+        within = np.flatnonzero(on_grid(spent - spent[-1] / 2, spent[-1]) <= 0)
         first = best[within[-1]] if len(within) else chance
         halves.append((best[-1] - first, first - chance))
     return bootstrap_effect(np.array(halves), _ratio_of_sums)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from greenai_utils.search.spaces import SPACES, Space
-from greenai_utils.stats.intervals import Interval, bootstrap_contrast, bootstrap_interval
+from greenai_utils.stats.intervals import Interval, bootstrap_contrast
 from greenai_utils.stats.survival import (
     default_horizon,
     energies_to_target,
@@ -215,7 +215,7 @@ def _paired(values: pd.Series, baseline: pd.Series, unit: str) -> dict[str, obje
         effect = bootstrap_contrast(values, baseline, contrast="ratio", paired=True, resamples=RESAMPLES)
         effect = Interval(*(each - 1 for each in effect))
     else:
-        effect = bootstrap_interval(values.to_numpy() - baseline.to_numpy(), resamples=RESAMPLES)
+        effect = bootstrap_contrast(values, baseline, paired=True, resamples=RESAMPLES)
     return _as_row(effect, float(values.mean()), float(baseline.mean()))
 
 
