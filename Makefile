@@ -31,7 +31,7 @@ setup: $(STAMP)  ## The environment alone: .venv with what requirements.lock pin
 reproduce: setup  ## Train what is missing, execute the notebooks, write tables, figures and the report
 	$(PY) -m greenai_utils reproduce --profile $(PROFILE) $(ARGS)
 
-figures: setup  ## Rebuild every figure of a profile from its records alone
+figures: setup  ## Draw every figure of a profile from its tables
 	$(PY) -m greenai_utils figures --profile $(PROFILE) $(ARGS)
 
 report: setup  ## Rebuild the HTML report from the executed notebooks

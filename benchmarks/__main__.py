@@ -29,9 +29,10 @@ from greenai_utils.networks.builders import training_flops
 from greenai_utils.networks.datasets import Dataset, load
 from greenai_utils.networks.specification import NetworkSpec
 from greenai_utils.training.batches import training_split
-from greenai_utils.training.plain_loop import fit_with_dataloader
-from greenai_utils.training.population import PopulationOutcome, train_population
-from greenai_utils.training.run import Outcome, accuracy, make_network, train
+from greenai_utils.training.dataloader import fit_with_dataloader
+from greenai_utils.training.evaluation import accuracy
+from greenai_utils.training.population import train_population
+from greenai_utils.training.run import Outcome, make_network, train
 from greenai_utils.training.trial import Hyperparameters, Precision, Protocol, Trial
 
 COLUMNS = ("case", "baseline", "ratio", "ratio_min", "ratio_max", "device")
@@ -207,10 +208,10 @@ def _by_engine(trials: Sequence[Trial], dataset: Dataset, meter: EnergyMeter) ->
     outcomes = train_population(trials, dataset, meter, dataset.train.images.device)
     if outcomes[0].members < len(trials):
         sys.exit(f"{len(trials)} trials do not fit into memory at once; no speed.")
-    return _Turn(outcomes[0].group, [_right(outcome) for outcome in outcomes])
+    return _Turn(outcomes[0].training, [_right(outcome) for outcome in outcomes])
 
 
-def _right(outcome: Outcome | PopulationOutcome) -> float:
+def _right(outcome: Outcome) -> float:
     if outcome.test_accuracy is None:
         sys.exit("A training diverged; no speed.")
     return outcome.test_accuracy

@@ -19,7 +19,7 @@ def proposing_s(name: str, space_name: str, told: int, repeats: int) -> list[flo
     space = get_space(space_name)
     strategy = make_strategy(name, space, seed=0, trials=told + repeats)
     durations = []
-    while strategy.ready:
+    for _ in range(strategy.planned_trials):
         start = time.process_time()
         suggestion = strategy.ask()
         durations.append(time.process_time() - start)

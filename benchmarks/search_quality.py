@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from greenai_utils.search.problems import PROBLEMS, Problem
+from benchmarks.problems import PROBLEMS, Problem
 from greenai_utils.search.strategies import STRATEGIES, make_strategy
 
 
@@ -21,7 +21,7 @@ def search(name: str, problem: Problem, seed: int, trials: int, startup: int) ->
     strategy = make_strategy(name, problem.space, seed, trials, startup)
     rng = np.random.default_rng([seed, 1])
     lost, joules, stops = np.inf, 0.0, {}
-    while strategy.ready:
+    for _ in range(strategy.planned_trials):
         suggestion = strategy.ask()
         stops[suggestion.index] = suggestion.fidelity
         length = suggestion.fidelity - stops.get(suggestion.parent, 0.0)

@@ -11,9 +11,8 @@ import os
 import statistics
 import subprocess
 import sys
-from typing import get_args
 
-from greenai_utils.networks.specification import Kind
+from greenai_utils.networks.specification import NETWORKS
 from greenai_utils.openmp import WAITING
 
 NAME = "GOMP_SPINCOUNT"
@@ -21,7 +20,9 @@ PROGRAM = """
 import sys, time
 from greenai_utils.networks.datasets import load
 from greenai_utils.networks.specification import NetworkSpec
-from greenai_utils.training.run import fit, make_network, training_split
+from greenai_utils.training.batches import training_split
+from greenai_utils.training.loop import fit
+from greenai_utils.training.run import make_network
 from greenai_utils.training.trial import Hyperparameters, Trial
 
 kind, dataset, share = sys.argv[1:]
@@ -56,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     own = WAITING[NAME]
     print(f"{'network':<14}{'spins':>8}{'time':>8}{'CPU time':>10}   over those at {own}")
-    for kind in get_args(Kind):
+    for kind in NETWORKS:
         arguments = [kind, options.dataset, options.share]
         costs: dict[str, list[tuple[float, float]]] = {spins: [] for spins in [own, *options.spins]}
         for repeat in range(options.repeats):

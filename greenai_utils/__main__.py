@@ -10,8 +10,6 @@ from typing import Any
 
 from greenai_utils.errors import ExpectedError
 from greenai_utils.openmp import wait_briefly
-from greenai_utils.recording.profile import MeterSettings
-from greenai_utils.studies.plans import STUDIES
 
 FAILED = 2
 STOPPED = 130
@@ -38,30 +36,35 @@ class Command:
     options: Options
 
 
-WATTS: Options = {"--watts-per-core": {"type": float, "default": MeterSettings.watts_per_core}}
+WATTS: Options = {"--watts-per-core": {"type": float, "help": "watts of a core at work, for the estimate"}}
 FILE = "a file of notebooks/profiles, without its ending"
 NAME: Mapping[str, Any] = {"dest": "name", "metavar": "NAME", "help": FILE}
 PROFILE: Options = {"--profile": {**NAME, "default": "quick"}}
 DOCTOR: Options = {**WATTS, "--profile": {**NAME, "help": "say also how the records of this profile were made"}}
+FIGURES: Options = {
+    **PROFILE,
+    "--from-records": {"action": "store_true", "help": "make the tables from the records first"},
+}
 TRAIN: Options = {
     **PROFILE,
     "--parent": {"type": int, "help": "stop when the process of this number is no longer the parent"},
-    "studies": {"nargs": "*", "metavar": "STUDY", "help": f"of {', '.join(STUDIES)}; all without one"},
+    "--settings": {"default": "", "metavar": "JSON", "help": "changes to the profile, nested as in YAML"},
+    "studies": {"nargs": "*", "metavar": "STUDY", "help": "what to record, by the names of records; all without one"},
 }
 RECORD: Options = {
     "--profile": {**NAME, "required": True},
-    "--out": {"required": True, "metavar": "FOLDER", "help": "for records, machine.json and traces; goes on from them"},
+    "--out": {"required": True, "metavar": "FOLDER", "help": "for records and machine.json; goes on from them"},
     "--minutes": {"type": float, "metavar": "M", "help": "begin no trial that would not end within M minutes"},
     "--extend": {"action": "store_true", "help": "go on from records of an earlier version of the profile"},
 }
 COMMANDS = {
-    "doctor": Command("say what this machine can measure", "recording.doctor", "doctor", DOCTOR),
+    "doctor": Command("say what this machine can measure", "report.doctor", "doctor", DOCTOR),
     "reproduce": Command("train, execute, draw and report what is missing", "report.reproduce", "reproduce", PROFILE),
-    "figures": Command("rebuild tables and figures from the records", "report.reproduce", "rebuild_figures", PROFILE),
+    "figures": Command("draw every figure from the tables", "report.reproduce", "rebuild_figures", FIGURES),
     "report": Command("build the HTML report from executed notebooks", "report.reproduce", "rebuild_report", PROFILE),
     "verify": Command("rebuild tables and figures elsewhere and compare", "report.verify", "verify", PROFILE),
-    "train": Command("train what studies lack, and record it", "studies.recording", "train", TRAIN),
-    "record": Command("record a profile without notebooks or network", "studies.recording", "record", RECORD),
+    "train": Command("train what studies lack, and record it", "studies.record", "train", TRAIN),
+    "record": Command("record a profile without notebooks or network", "studies.record", "record", RECORD),
 }
 
 

@@ -60,3 +60,8 @@ def executed_folder(profile: str) -> Path:
 def report_folder(profile: str) -> Path:
     """The HTML report of a profile."""
     return output_root() / "report" / "_build" / profile
+
+
+def shipped_records() -> list[Path]:
+    """The records folders that ship with the repository."""
+    return sorted(folder for folder in (ROOT / "data").glob("*/records") if folder.is_dir())

@@ -12,7 +12,7 @@ from greenai_utils import paths
 from greenai_utils.energy.counters import CpuTimeEstimate
 from greenai_utils.energy.meter import EnergyMeter
 from greenai_utils.networks.datasets import Dataset, load
-from greenai_utils.studies.study_data import StudyData
+from greenai_utils.studies.data import StudyData
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every process below would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

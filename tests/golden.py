@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from greenai_utils.recording.planning import make_trial
-from greenai_utils.recording.profile import load_profile, profile_names, settings_sha256
-from greenai_utils.studies.plans import PLANS, TASKS, make_planned_strategy, plan_searches
+from greenai_utils.recording.profile import profile_names, settings_sha256
+from greenai_utils.studies import all_series, load_profile
+from greenai_utils.studies.tuning.plan import make_planned_strategy, plan_searches
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 
@@ -24,8 +25,7 @@ def planned(name: str) -> dict[str, Any]:
         (identity and the key of the first trial that each proposes).
     """
     profile = load_profile(name)
-    studies = {study: [step.trial.key for step in plan(profile)] for study, plan in PLANS.items()}
-    studies |= {study: [task.key for task in plan(profile)] for study, plan in TASKS.items()}
+    studies = {series.name: series.keys(profile) for series in all_series() if series.name != "tuning"}
     searches = {}
     for search in plan_searches(profile):
         first = make_planned_strategy(profile, search).ask().configuration

@@ -24,25 +24,12 @@ from handmade_levers import record_levers
 from handmade_readings import reading
 
 from greenai_utils.networks.specification import NetworkSpec, network_name
-from greenai_utils.recording.profile import Profile, load_profile
+from greenai_utils.recording.planning import Step, make_trial
+from greenai_utils.recording.profile import Profile
 from greenai_utils.recording.store import Record, Store
 from greenai_utils.recording.task import Task
-from greenai_utils.studies.plans import (
-    ALONE,
-    ATTRIBUTION,
-    LADDERS,
-    LAYERS,
-    METER,
-    MICROBENCHMARKS,
-    PLANS,
-    PREDICTION,
-    TASKS,
-    PlannedSearch,
-    Step,
-    make_planned_strategy,
-    make_trial,
-    plan_searches,
-)
+from greenai_utils.studies import find_series, load_profile
+from greenai_utils.studies.tuning.plan import PlannedSearch, make_planned_strategy, plan_searches
 from greenai_utils.training.lengths import shortened
 from greenai_utils.training.trial import Trial
 
@@ -76,9 +63,11 @@ PROVENANCE = {
 def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
     """Write every record of a profile; `changes` replace what was observed in all of them."""
     store = Store(folder)
-    for study, plan in PLANS.items():
-        trials = [(step.trial, {**step.place, **_observed(study, step), **changes}) for step in plan(profile)]
-        store.append_together(study, trials)
+    for study in ("meter", "alone", "protocols", "layers", "ladders"):
+        steps = find_series(study).planned(profile)
+        store.append_together(
+            study, [(step.trial, {**step.place, **_observed(study, step), **changes}) for step in steps]
+        )
     searched: list[tuple[Trial, Record]] = []
     rungs: dict[tuple[int, float, float], list[tuple[Trial, Record]]] = {}
     for search in plan_searches(profile):
@@ -101,8 +90,8 @@ def record_all(folder: Path, profile: Profile = SMOKE, **changes: Any) -> Store:
         whole = reading(0.5 * (fidelity - start) * len(members))
         group = {"id": f"{number} to {fidelity:.2f}", "members": len(members), "training": whole, "evaluation": None}
         store.append_together("tuning", [(trial, {**seen, "group": group}) for trial, seen in members])
-    for study, make in ((ATTRIBUTION, _attributed), (MICROBENCHMARKS, _benchmarked), (PREDICTION, _trained)):
-        for number, task in enumerate(TASKS[study](profile)):
+    for study, make in (("attribution", _attributed), ("microbenchmarks", _benchmarked), ("prediction", _trained)):
+        for number, task in enumerate(find_series(study).planned(profile)):
             store.append(study, task, {**make(task, number), "spent": reading(1.0), **PROVENANCE})
     record_levers(folder, profile)
     store.refresh()
@@ -215,18 +204,18 @@ def _trained(task: Task, number: int) -> Record:
 
 def _observed(study: str, step: Step) -> Record:
     trial, network = step.trial, step.trial.network
-    if study == METER:
+    if study == "meter":
         return observed(1.0 + trial.repetition, 0.5)
-    if study == LAYERS:
+    if study == "layers":
         dearer = 2 * (network.linear_layers == 7) + 8 * (network.conv_layers == 4) + network.relu
         accuracy = 0.9 if network.conv_layers == 4 else 0.7
         return observed(10 + dearer + 0.5 * step.place["configuration"], accuracy, 0.359 * network.conv_layers)
-    if study == LADDERS:
+    if study == "ladders":
         rung = step.place["rung"]
         epochs = step.place["ladder"] == "epochs"
         joules, accuracy = (rung, EPOCHS_ACCURACY[rung]) if epochs else (SIZES_J[rung], SIZES_ACCURACY[rung])
         return observed(float(joules), accuracy + 0.01 * trial.repetition)
-    if study == ALONE:
+    if study == "alone":
         place = step.place["alone"]
         length = place["fidelity"] - place["start"]
         parent = {} if step.parent is None else {"parent": step.parent.key}

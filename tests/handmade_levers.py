@@ -10,8 +10,8 @@ from handmade_readings import reading
 
 from greenai_utils.recording.profile import Profile
 from greenai_utils.recording.store import Record, Store
-from greenai_utils.studies.plans import LEVER_STUDY, plan_levers
-from greenai_utils.studies.recipes.tables import lever_name
+from greenai_utils.studies.recipes.plan import plan_recipes
+from greenai_utils.studies.recipes.tables import recipe_name
 
 TRAINING_J = {
     "published": 8.0,
@@ -36,14 +36,14 @@ SPENT_J = 30.0
 def record_levers(folder: Path, profile: Profile, source: str = "estimate") -> Store:
     """Write the records of every task of the levers study."""
     store = Store(folder)
-    tasks = plan_levers(profile)
-    store.append_together(LEVER_STUDY, [(task, lever_record(task.defining, source)) for task in tasks])
+    tasks = plan_recipes(profile)
+    store.append_together("levers", [(task, lever_record(task.defining, source)) for task in tasks])
     return store
 
 
 def lever_record(defining: Record, source: str = "estimate") -> Record:
     """What was observed of one combination in one block."""
-    name, recipe, block = lever_name(defining["levers"]), defining["recipe"], defining["seed"]
+    name, recipe, block = recipe_name(defining["levers"]), defining["recipe"], defining["seed"]
     shared = {
         "spent": reading(SPENT_J, source),
         "machine": "a" * 12,

@@ -12,7 +12,7 @@ MODULES = sorted(
 )
 # Rooms and modules that are there to be used where torch is not wanted.
 WITHOUT_TORCH = ("errors", "identity", "stats", "search", "report", "__main__")
-MEASURING = ("measure", "session", "recording", "lockstep", "prediction")
+MEASURING = ("measure", "record", "rounds", "prediction")
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"}
 # Imports modules in turn; prints each after which torch is loaded, and what an import changes in the folders named.
 SPY = f"""

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from greenai_utils import studies
 from greenai_utils.__main__ import FAILED, main
 from greenai_utils.costs import attribution as layers
-from greenai_utils.costs import forecasts
 from greenai_utils.costs.machine_model import MachineModel
-from greenai_utils.energy.meter import EnergyMeter, Reading, open_meter
+from greenai_utils.energy.meter import Reading, open_meter
 from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.networks import builders as models
 from greenai_utils.networks import datasets
@@ -29,12 +29,8 @@ from greenai_utils.recording.task import Task
 from greenai_utils.search.budgets import Budget
 from greenai_utils.search.spaces import SPACES, Dimension, Space, get_space
 from greenai_utils.search.strategies import make_strategy
-from greenai_utils.stats import anova, anytime, comparisons, front_bootstrap, fronts, survival
-from greenai_utils.stats import intervals as statistics
-from greenai_utils.studies.claims.claims import CLAIMS, conclude, verdict
+from greenai_utils.stats import anova, fronts
 from greenai_utils.studies.layers import prediction
-from greenai_utils.studies.published import files as published
-from greenai_utils.training import population
 from greenai_utils.training import run as training
 from greenai_utils.training.engine import Engine, check_device
 from greenai_utils.training.trial import Hyperparameters, Protocol, Trial, protocol
@@ -101,29 +97,11 @@ DOORS: list[tuple[str, Callable[[Any], object], str]] = [
     ("pareto_front", lambda wrong: fronts.pareto_front(wrong, "accuracy", "joules"), ""),
     ("pareto_front maximise", lambda wrong: fronts.pareto_front(FRAME, wrong, "joules"), "empty list"),
     ("pareto_front duplicates", lambda wrong: fronts.pareto_front(FRAME, "accuracy", "joules", wrong), "true"),
-    ("hypervolume", lambda wrong: fronts.hypervolume(wrong, "accuracy", "joules"), ""),
-    ("hypervolume ref", lambda wrong: fronts.hypervolume(FRAME, "accuracy", "joules", wrong), "none"),
-    (
-        "hypervolume refs",
-        lambda wrong: fronts.hypervolume(FRAME, "accuracy", "joules", {"accuracy": wrong, "joules": 5}),
-        "negative",
-    ),
-    ("knee", lambda wrong: fronts.knee(wrong, "accuracy", "joules"), ""),
-    ("marginal_cost step", lambda wrong: fronts.marginal_cost(FRAME, "accuracy", "joules", wrong), ""),
-    ("marginal_cost column", lambda wrong: fronts.marginal_cost(FRAME, wrong, "joules"), ""),
-    ("attainment run", lambda wrong: fronts.attainment_surface(FRAME, wrong, "accuracy", "joules"), ""),
-    (
-        "attainment percentiles",
-        lambda wrong: fronts.attainment_surface(FRAME, "seed", "accuracy", "joules", wrong),
-        "list, array",
-    ),
     ("Dimension low", lambda wrong: Dimension("rate", wrong, 1.0), "negative"),
     ("Dimension high", lambda wrong: Dimension("rate", 0.0, wrong), ""),
     ("Dimension scale", lambda wrong: Dimension("rate", 0.1, 1.0, scale=wrong), ""),
     ("Dimension kind", lambda wrong: Dimension("rate", 0.1, 1.0, kind=wrong), ""),
     ("Dimension include_high", lambda wrong: Dimension("rate", 0.1, 1.0, include_high=wrong), "true"),
-    ("Space dimensions", lambda wrong: Space("mine", wrong), ""),
-    ("Space dimension", lambda wrong: Space("mine", (wrong,)), ""),
     ("Space.from_mapping", lambda wrong: Space.from_mapping("mine", wrong), ""),
     (
         "Space.from_mapping bound",
@@ -135,16 +113,8 @@ DOORS: list[tuple[str, Callable[[Any], object], str]] = [
     ("Budget joules", lambda wrong: Budget(joules=wrong), ""),
     ("Budget seconds", lambda wrong: Budget(seconds=wrong), ""),
     ("make_strategy name", lambda wrong: make_strategy(wrong, SPACE, 0, 4), ""),
-    ("make_strategy space", lambda wrong: make_strategy("random", wrong, 0, 4), ""),
-    ("make_strategy seed", lambda wrong: make_strategy("random", SPACE, wrong, 4), "too large"),
-    ("make_strategy trials", lambda wrong: make_strategy("random", SPACE, 0, wrong), "too large"),
-    ("make_strategy startup", lambda wrong: make_strategy("random", SPACE, 0, 4, wrong), "too large"),
-    ("tell suggestion", lambda wrong: told(suggestion=wrong), ""),
     ("tell score", lambda wrong: told(score=wrong), "negative"),
     ("tell cost_j", lambda wrong: told(cost_j=wrong), ""),
-    ("restore", lambda wrong: make_strategy("random", SPACE, 0, 4).restore(wrong), "empty list"),
-    ("restore item", lambda wrong: make_strategy("random", SPACE, 0, 4).restore([wrong]), "none"),
-    ("restore at_once", lambda wrong: make_strategy("random", SPACE, 0, 4).restore([None], wrong), "too large"),
     ("protocol", protocol, ""),
     ("Trial.from_record", Trial.from_record, ""),
     ("Task study", lambda wrong: Task(wrong, {"network": "a"}), "text, number as text"),
@@ -152,14 +122,7 @@ DOORS: list[tuple[str, Callable[[Any], object], str]] = [
     ("Store", Store, "text, number as text"),
     ("open_meter", open_meter, ""),
     ("open_meter watts", lambda wrong: open_meter("estimate", wrong), ""),
-    ("open_meter GPUs", lambda wrong: open_meter("auto", 12.0, wrong), "none, list, empty list"),
-    ("EnergyMeter", EnergyMeter, ""),
-    ("EnergyMeter idle_w", lambda wrong: EnergyMeter(open_meter("estimate").counter, wrong), "none, negative"),
-    ("measure", lambda wrong: open_meter("estimate").measure(wrong, 0.0), ""),
-    ("measure minimum_s", lambda wrong: open_meter("estimate").measure(lambda: 1, wrong), "none"),
-    ("measure_idle", lambda wrong: open_meter("estimate").measure_idle(wrong), ""),
     ("Reading.from_record", Reading.from_record, ""),
-    ("shared_by", lambda wrong: Reading(**READING).shared_by(wrong), "too large"),
     ("load", datasets.load, ""),
     ("load side", lambda wrong: datasets.load("digits", wrong), "none"),
     ("build", lambda wrong: models.build(wrong, (1, 8, 8), 10), ""),
@@ -177,21 +140,14 @@ DOORS: list[tuple[str, Callable[[Any], object], str]] = [
     ("attribute optimiser", lambda wrong: attributed(optimiser=wrong), ""),
     ("attribute precision", lambda wrong: attributed(precision=wrong), ""),
     ("attribute seconds", lambda wrong: attributed(seconds=wrong), ""),
-    ("attribute seed", lambda wrong: attributed(seed=wrong), "too large"),
     ("predict model", lambda wrong: predicted(model=wrong), ""),
     ("predict shape", lambda wrong: predicted(input_shape=wrong), ""),
     ("predict images", lambda wrong: predicted(input_shape=(wrong, 1, 8, 8)), "too large"),
     ("predict side", lambda wrong: predicted(input_shape=(100, 1, 8, wrong)), ""),
     ("predict batch", lambda wrong: predicted(batch=wrong), ""),
     ("predict machine", lambda wrong: predicted(machine=wrong), ""),
-    ("published file", published.fetch, ""),
-    ("read_tuning_file", lambda wrong: published.read_tuning_file(wrong, "mnist", 3), ""),
-    ("read_layer_archive", lambda wrong: published.read_layer_archive(wrong, "mnist"), ""),
-    ("conclude", conclude, ""),
-    ("verdict claim", lambda wrong: verdict(wrong, None), ""),  # type: ignore[arg-type]
-    ("verdict effect", lambda wrong: verdict(next(iter(CLAIMS.values())), wrong), ""),
     ("read_profile", settings.read_profile, ""),
-    ("load_profile", settings.load_profile, ""),
+    ("load_profile", studies.load_profile, ""),
 ]
 # The same for the fields of what a user makes.
 FIELDS: list[tuple[type, dict[str, Any], dict[str, str]]] = [
@@ -207,15 +163,14 @@ FIELDS: list[tuple[type, dict[str, Any], dict[str, str]]] = [
             "flush_denormal": "true",
             "max_steps": "none",
             "stop_at": "none",
+            "search": "none, text, number as text",
         },
     ),
     (
         Engine,
         {},
         {
-            **dict.fromkeys(("stacked", "channels_last", "compile", "cuda_graphs"), "true"),
-            "threads": "none",
-            "members": "none",
+            **dict.fromkeys(("stacked", "compile", "cuda_graphs"), "true"),
         },
     ),
     (
@@ -279,15 +234,8 @@ def test_a_column_that_holds_no_numbers_is_refused(column):
 
 @pytest.mark.parametrize("numbers", [pd.Categorical([1, 3, 2]), pd.array([1, 3, 2], dtype="Int64"), [1, 3.0, 2]])
 def test_numbers_may_be_kept_as_pandas_likes(numbers):
-    steps = fronts.marginal_cost(FRAME.assign(joules=numbers), "accuracy", "joules")
-    assert steps["joules"].tolist() == [1, 2, 3]
-    assert steps["extra_cost"].tolist()[1:] == [1, 1]
-
-
-def test_runs_are_told_apart_by_labels():
-    frame = FRAME.assign(seed=[[0], [1], [1]])
-    with pytest.raises(InputError, match="holds labels"):
-        fronts.attainment_surface(frame, "seed", "accuracy", "joules")
+    front = fronts.pareto_front(FRAME.assign(joules=numbers), "accuracy", "joules")
+    assert front["joules"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("bounds", [(-1.7e308, 1.7e308), (0, 10**400)])
@@ -304,7 +252,7 @@ def test_a_strategy_that_needs_no_joules_refuses_impossible_ones():
 
 
 class TestTraining:
-    """What `train` and `train_population` share."""
+    """What `train` takes."""
 
     dataset = datasets.load("digits")
 
@@ -314,18 +262,6 @@ class TestTraining:
         for wrong in wrong_for({"start": "none", "keep": "true"}.get(name, "")):
             with pytest.raises(InputError):
                 training.train(**{**arguments, name: wrong})
-
-    @pytest.mark.parametrize("name", ["trials", "dataset", "meter", "device", "engine", "starts", "keep"])
-    def test_train_population(self, name):
-        arguments = {"trials": [TRIAL], "dataset": self.dataset, "meter": open_meter("none")}
-        for wrong in wrong_for({"starts": "empty list", "keep": "true"}.get(name, "")):
-            with pytest.raises(InputError):
-                population.train_population(**{**arguments, name: wrong})
-
-    def test_a_member_is_a_trial(self):
-        for wrong in wrong_for(""):
-            with pytest.raises(InputError, match="a member is a Trial"):
-                population.train_population([TRIAL, wrong], self.dataset, open_meter("none"))
 
 
 YAML = {
@@ -351,14 +287,14 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path, text):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(InputError):
-        settings.read_profile(file)
+        studies.load_profile(str(file))
 
 
 def test_a_file_that_cannot_be_read_is_no_profile(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"description: \xe9")
     for file in (tmp_path / "latin.yaml", tmp_path / "missing.yaml", tmp_path):
-        with pytest.raises(InputError, match="text file in UTF-8"):
-            settings.read_profile(file)
+        with pytest.raises(InputError, match=r"text file in UTF-8|a file that ends in \.yaml"):
+            studies.load_profile(str(file))
 
 
 LINES = {
@@ -425,11 +361,11 @@ def test_a_command_line_that_cannot_be_read_shows_how_it_is_used(line, capsys):
     [
         (["reproduce", "--profile", "../smoke"], "a profile is one of"),
         (["figures", "--profile", ""], "a profile is one of"),
-        (["verify", "--profile", "quick.yaml"], "a profile is one of"),
+        (["verify", "--profile", "quik.yaml"], "a profile is one of"),
         (["doctor", "--profile", "nobody"], "a profile is one of"),
         (["doctor", "--watts-per-core", "nan"], "watts per core is a positive, finite number"),
         (["doctor", "--watts-per-core", "-12"], "watts per core is a positive, finite number"),
-        (["train", "--profile", "smoke", "cooking"], "a study is one of"),
+        (["train", "--profile", "smoke", "cooking"], "what a profile records is one of"),
         (["record", "--profile", "nobody", "--out", "there"], "a profile is one of"),
         (["record", "--profile", "smoke", "--out", " "], "--out is a path"),
         (["record", "--profile", "smoke", "--out", "there", "--minutes", "nan"], "positive number of minutes"),
@@ -451,56 +387,11 @@ def test_a_machine_that_nobody_described_is_refused(tmp_path, text):
         read_goes(file)
 
 
-TRIALS = pd.DataFrame(
-    {
-        "cumulative_j": [1.0, 2.0, 1.0, 2.0],
-        "best_so_far": [0.1, 0.3, 0.2, 0.4],
-        "seed": [0, 0, 1, 1],
-        "strategy": ["random"] * 4,
-    }
-)
 CELLS = pd.DataFrame({"layer": list("aabbcc"), "block": [0, 1] * 3, "joules": [1.0, 2.0, 4.0, 3.0, 5.0, 7.0]})
-RESAMPLED: dict[str, Any] = {"level": 0.9, "resamples": 100, "seed": 0}
 # An analysis, right arguments, and which nonsense each takes after all.
 ANALYSES: list[tuple[Callable[..., object], dict[str, Any], dict[str, str]]] = [
-    (
-        statistics.bootstrap_interval,
-        {"values": [1.0, 2.0, 3.0], "statistic": np.mean, **RESAMPLED},
-        {"values": "array"},
-    ),
-    (
-        statistics.bootstrap_contrast,
-        {"a": [1.0, 2.0], "b": [3.0, 4.0], "contrast": "ratio", "statistic": np.mean, "paired": False, **RESAMPLED},
-        {"a": "array", "b": "array", "paired": "true"},
-    ),
-    (statistics.group_means, {"frame": CELLS, "value": "joules", "by": "layer", "level": 0.9}, {}),
-    (survival.energies_to_target, {"frame": TRIALS, "search": "seed", "target": 0.2}, {"target": "negative"}),
-    (
-        survival.energy_to_target_table,
-        {"frame": TRIALS, "by": "strategy", "search": "seed", "targets": (0.9,), "best": 0.4, **RESAMPLED},
-        {"targets": "list, array", "best": "none"},
-    ),
-    (
-        survival.restricted_mean_energy,
-        {"energy_j": [1.0, 2.0], "reached": [True, False], "horizon": 1.0, **RESAMPLED},
-        {"energy_j": "array", "horizon": "none"},
-    ),
-    (comparisons.vargha_delaney, {"a": [1.0, 2.0], "b": [3.0, 4.0], "level": 0.9}, {"a": "array", "b": "array"}),
-    (
-        comparisons.pairwise_comparisons,
-        {"frame": CELLS, "value": "joules", "group": "layer", "block": "block", "level": 0.9},
-        {},
-    ),
     (anova.factorial_anova, {"frame": CELLS, "response": "joules", "factors": "layer"}, {}),
     (anova.kruskal_wallis, {"frame": CELLS, "response": "joules", "factors": "layer"}, {}),
-    (
-        front_bootstrap.hypervolume_interval,
-        {"frame": FRAME, "maximise": "accuracy", "minimise": "joules", "unit": "seed", **RESAMPLED},
-        {"unit": "none, empty list"},
-    ),
-    (anytime.anytime_curve, {"trials": FRAME, "energy": "joules", "score": "accuracy"}, {}),
-    (anytime.anytime_band, {"curves": [TRIALS[:2]], "points": 5, "level": 0.9}, {"points": "list, array, too large"}),
-    (forecasts.step_projection, {"epoch_j": [1.0] * 20, "epochs": 30, "first": 10, "window": 5}, {}),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a training step add up to the whole, and the parts added up by layer, type or pass."""
+"""Whether the operations of a training step add up to the whole; and their sums by layer, type or pass."""
 
 import math
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ import pandas as pd
 from greenai_utils.energy.meter import Reading
 from greenai_utils.errors import InputError
 
-PART_COLUMNS = [
+OPERATION_COLUMNS = [
     *("network", "layer", "type", "call", "pass", "joules", "share", "uncertainty_j", "flops", "bytes", "kernels"),
     *("net_j", "seconds", "source", "boundary", "note"),
 ]
-"""Of the table of a step's parts, `layers.attribute`."""
+"""Of the table of a step's operations, `attribution.attribute`."""
 
 
 def closure(attribution: pd.DataFrame, whole: Mapping[str, Reading]) -> pd.DataFrame:
-    """Hold the sum of the parts against whole steps of the same network and batch.
+    """Hold the sum of the operations against whole steps of the same network and batch.
 
     Args:
         attribution: What `attribute` returned, of one network or several.
@@ -28,36 +28,29 @@ def closure(attribution: pd.DataFrame, whole: Mapping[str, Reading]) -> pd.DataF
         whole), uncertainty_pct (standard uncertainty of the residual), parts_without_reading, source, boundary.
 
     Raises:
-        InputError: A network has no whole, a whole no joules, or it was read from another source or boundary.
+        InputError: A whole has no joules, or was read from another source or boundary.
     """
     rows = []
-    for network, parts in attribution.groupby("network", sort=False):
-        if network not in whole:
-            raise InputError("every network has a whole step", f"none for {network}", "measure it with measure_step")
-        reading = whole[str(network)]
-        counted = parts[parts["joules"].notna()]
-        if counted.empty:
-            raise InputError("the parts of a step have joules", f"none for {network}", "measure them for longer")
-        for name in ("source", "boundary"):
-            if set(counted[name]) != {getattr(reading, name)}:
-                raise InputError(
-                    f"parts and whole share one {name}",
-                    f"{', '.join(sorted(set(counted[name])))} and {getattr(reading, name)}",
-                    "measure both with one meter",
-                )
-        if not reading.gross_j:
-            raise InputError("a whole step has joules", repr(reading.gross_j), "measure it for longer")
-        total = counted["joules"].sum()
-        spread = math.hypot(*counted["uncertainty_j"], total / reading.gross_j * (reading.uncertainty_j or 0.0))
+    for network, every in attribution.groupby("network", sort=False):
+        reading, counted = whole[str(network)], every[every["joules"].notna()]
+        kinds = set(zip(counted["source"], counted["boundary"], strict=True))
+        if not reading.gross_j or kinds != {(reading.source, reading.boundary)}:
+            raise InputError(
+                "operations and whole step have joules, of one source and boundary",
+                f"{reading.gross_j} J of {(reading.source, reading.boundary)}, and {sorted(kinds) or 'none'}",
+                "measure both with one meter, for longer",
+            )
+        total, scatter = counted["joules"].sum(), math.hypot(*counted["uncertainty_j"])
+        spread = math.hypot(scatter, total / reading.gross_j * (reading.uncertainty_j or 0.0))
         rows.append(
             {
                 "network": network,
                 "sum_of_parts_j": total,
-                "sum_uncertainty_j": math.hypot(*counted["uncertainty_j"]),
+                "sum_uncertainty_j": scatter,
                 "whole_j": reading.gross_j,
                 "residual_pct": 100 * (total - reading.gross_j) / reading.gross_j,
                 "uncertainty_pct": 100 * spread / reading.gross_j,
-                "parts_without_reading": len(parts) - len(counted),
+                "parts_without_reading": len(every) - len(counted),
                 "source": reading.source,
                 "boundary": reading.boundary,
             }

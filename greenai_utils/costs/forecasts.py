@@ -8,7 +8,7 @@ duration and STEP its first epochs, so that neither predicts before the training
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,8 @@ from sklearn.model_selection import KFold, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from greenai_utils.costs.machine_model import fit_machine
-from greenai_utils.costs.trainings import Training
-from greenai_utils.errors import InputError
-from greenai_utils.stats.checks import finite, require_columns
+from greenai_utils.costs.machine_model import Training, fit_machine
 from greenai_utils.stats.intervals import bootstrap_interval
-from greenai_utils.validation import check_count
 
 OURS, FLOPS, TDP, STEP, PRE = METHODS = ("counts", "flops", "tdp", "STEP", "PRE")
 """The methods by their names in `energy_prediction.csv`."""
@@ -48,20 +44,7 @@ def step_projection(epoch_j: Sequence[float], epochs: int, first: int = 10, wind
         epochs: Of the whole training.
         first: Epochs until power is stable.
         window: Stable epochs to average.
-
-    Raises:
-        InputError: Too few epochs were measured, or the training has no more than those; or a number is none.
     """
-    check_count("the epochs that STEP leaves out (first)", first, 0)
-    check_count("the epochs that STEP averages (window)", window)
-    check_count("the epochs of a training", epochs)
-    finite(epoch_j, "the joules of the first epochs")
-    if len(epoch_j) < first + window or epochs < first + window:
-        raise InputError(
-            f"STEP needs {first + window} epochs: {first} until power is stable and {window} to average",
-            f"{len(epoch_j)} measured of {epochs}",
-            "train for longer, or lower `first` and `window`",
-        )
     stable = math.fsum(epoch_j[first : first + window]) / window
     return math.fsum(epoch_j[:first]) + stable * (epochs - first)
 
@@ -79,12 +62,7 @@ def pre_regression(trainings: Sequence[Training], target: Training, draws: int =
         target: To predict; its joules and seconds are not looked at.
         draws: Pairs of alpha and gamma to choose from; theirs are 100.
         seed: Of the draws and folds.
-
-    Raises:
-        InputError: Fewer than three trainings.
     """
-    if len(trainings) < 3:
-        raise InputError("PRE learns from three trainings or more", str(len(trainings)), "measure more networks")
     features = np.array([_features(training) for training in trainings])
     epoch_j = np.array([training.joules / training.epochs for training in trainings])
     search = RandomizedSearchCV(
@@ -131,33 +109,21 @@ def compare_methods(
         percentage error), source, boundary. A method that lacks what it needs (STEP without enough epochs, PRE and the
         constant of FLOPs without other networks, TDP without its watts) has no prediction; nor has ours
         where its fit did not converge.
-
-    Raises:
-        InputError: No trainings, several sources or boundaries, or a thermal design power that is not positive.
     """
-    if tdp_w is not None and not 0 < tdp_w < math.inf:
-        raise InputError("thermal design power is a positive number of watts", repr(tdp_w), "look it up")
-    kinds = {(training.source, training.boundary) for training in trainings}
-    if len(kinds) != 1 or kinds != set(zip(calibration["source"], calibration["boundary"], strict=True)):
-        raise InputError(
-            "trainings and calibration are of one source and boundary",
-            f"trainings of {sorted(kinds)}",
-            "measure all with one meter",
-        )
     rows = []
     for training in trainings:
         others = [other for other in trainings if other.network != training.network]
         machine = fit_machine(calibration[calibration["network"] != training.network])
         predicted = {
             OURS: machine.predict(training.counts, training.steps).joules if machine.converged else math.nan,
-            FLOPS: _flops_constant(others) * training.counts.flops,
+            # Joules for a FLOP: the median over trainings.
+            FLOPS: training.counts.flops * np.median([o.joules / o.counts.flops for o in others] or [math.nan]),
             TDP: math.nan if tdp_w is None else tdp_w * training.seconds,
             STEP: math.nan,
             PRE: math.nan,
         }
-        seen = training.epoch_j[: step_first + step_window]
-        if len(seen) == step_first + step_window < training.epochs:
-            predicted[STEP] = step_projection(seen, training.epochs, step_first, step_window)
+        if min(len(training.epoch_j), training.epochs - 1) >= step_first + step_window:
+            predicted[STEP] = step_projection(training.epoch_j, training.epochs, step_first, step_window)
         if len(others) >= 3:
             predicted[PRE] = pre_regression(others, training, seed=seed)
         rows += [
@@ -176,11 +142,6 @@ def compare_methods(
     return pd.DataFrame(rows)
 
 
-def _flops_constant(trainings: Sequence[Training]) -> float:
-    """Joules for a FLOP: the median over trainings."""
-    return float(np.median([other.joules / other.counts.flops for other in trainings])) if trainings else math.nan
-
-
 def prediction_errors(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How far each method is off: the median absolute percentage error with its 95 % bootstrap interval.
 
@@ -191,24 +152,22 @@ def prediction_errors(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     Returns:
         One row a method: method, needs, n (predictions), missing (trainings that it could not predict), median_ape_pct,
         ci_low_pct, ci_high_pct (empty for fewer than two predictions), source, boundary.
-
-    Raises:
-        InputError: A column is missing.
     """
-    require_columns(predictions, ["method", "needs", "ape_pct", "source", "boundary"])
-    rows: list[Mapping[str, object]] = []
-    for method, group in predictions.groupby("method", sort=False):
+    rows = []
+    for (method, needs), group in predictions.groupby(["method", "needs"], sort=False):
         errors = group["ape_pct"].dropna()
-        row = {
-            "method": method,
-            "needs": group["needs"].iloc[0],
-            "n": len(errors),
-            "missing": len(group) - len(errors),
-            "median_ape_pct": errors.median(),
-        }
-        low, high = math.nan, math.nan
-        if len(errors) >= 2:
-            _, low, high = bootstrap_interval(errors, np.median, seed=seed)
-        ends = {"ci_low_pct": low, "ci_high_pct": high}
-        rows.append(row | ends | {name: group[name].iloc[0] for name in ("source", "boundary")})
+        low, high = bootstrap_interval(errors, np.median, seed=seed)[1:] if len(errors) >= 2 else (math.nan, math.nan)
+        rows.append(
+            {
+                "method": method,
+                "needs": needs,
+                "n": len(errors),
+                "missing": len(group) - len(errors),
+                "median_ape_pct": errors.median(),
+                "ci_low_pct": low,
+                "ci_high_pct": high,
+                "source": group["source"].iloc[0],
+                "boundary": group["boundary"].iloc[0],
+            }
+        )
     return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 
 from greenai_utils.errors import InputError
 from greenai_utils.networks.counts import Counts
-from greenai_utils.stats.checks import FloatArray, numbers, require_columns, seeded
+from greenai_utils.stats.checks import FloatArray, numbers, seeded
 
 COEFFICIENTS = {
     "flops": "joules_per_flop",
@@ -43,6 +43,31 @@ LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
+class Training:
+    """A training that was measured, for methods to predict.
+
+    Attributes:
+        network: Its name; predictions for it use no data of any training or attribution of the same name.
+        joules: Gross energy, of a source and boundary; `epoch_j` is that of each epoch, as far as it was read.
+        images: Training images, of `side` pixels a side, `batch` in each of the `steps`.
+        counts: What it asked of the hardware in all.
+    """
+
+    network: str
+    joules: float
+    seconds: float
+    images: int
+    side: int
+    batch: int
+    epochs: int
+    steps: int
+    counts: Counts
+    source: str
+    boundary: str
+    epoch_j: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a training is expected to cost, term by term, in joules of one source and boundary."""
 
@@ -61,43 +86,24 @@ class Prediction:
 
 @dataclass(frozen=True)
 class MachineModel:
-    """What work costs on one machine. The coefficients are those of a fit, and share the load with one another.
-
-    Attributes:
-        joules_per_flop: Of matrix products, convolutions and attention.
-        joules_per_byte: Of every tensor read or written.
-        joules_per_kernel: Of every operation, beside its work.
-        joules_per_step: Of every training step, beside its operations.
-        source: Of the joules that it was fitted on.
-        boundary: What those joules include.
-        machine: Which machine, in words.
-        converged: Whether the fit settled, and at the same coefficients from every start.
-    """
+    """What work costs on one machine. The coefficients are those of a fit, and share the load with one another."""
 
     joules_per_flop: float
     joules_per_byte: float
     joules_per_kernel: float
     joules_per_step: float
+    """Of every training step, beside its operations."""
     source: str
     boundary: str
     machine: str = ""
     converged: bool = True
+    """Whether the fit settled, and at the same coefficients from every start."""
 
     def predict(self, counts: Counts, steps: int) -> Prediction:
-        """The energy of some work.
-
-        Args:
-            counts: What it asks of the hardware in all.
-            steps: Training steps in it.
-        """
-        return Prediction(
-            self.joules_per_flop * counts.flops,
-            self.joules_per_byte * counts.bytes,
-            self.joules_per_kernel * counts.kernels,
-            self.joules_per_step * steps,
-            self.source,
-            self.boundary,
-        )
+        """The energy of work that asks so much of the hardware in all, in so many training steps."""
+        layers_j = (self.joules_per_flop * counts.flops, self.joules_per_byte * counts.bytes)
+        calls_j = (self.joules_per_kernel * counts.kernels, self.joules_per_step * steps)
+        return Prediction(*layers_j, *calls_j, self.source, self.boundary)
 
 
 def calibration_table(
@@ -110,28 +116,18 @@ def calibration_table(
         attribution: What `attribute` returned, of one network or several.
 
     Returns:
-        One row a part that has joules and does any work: network (empty for a micro-benchmark), joules, flops, bytes,
-        kernels, steps, source, boundary. What a step costs beside the work of its layers (`LOOP_PASSES`) is one row
-        with one step.
-
-    Raises:
-        InputError: Neither is given, or one lacks a column.
+        One row an operation that has joules and does any work: network (empty for a micro-benchmark), joules, flops,
+        bytes, kernels, steps, source, boundary. What a step costs beside the work of its layers (`LOOP_PASSES`) is one
+        row with one step.
     """
-    parts = []
     columns = ["network", "joules", *FEATURES, "source", "boundary"]
-    if microbenchmarks is not None:
-        require_columns(microbenchmarks, ["joules", *FEATURES[:3], "source", "boundary"])
-        parts.append(microbenchmarks.assign(network="", steps=0)[columns])
+    tables = [] if microbenchmarks is None else [microbenchmarks.assign(network="", steps=0)[columns]]
     if attribution is not None:
-        require_columns(attribution, ["network", "pass", "joules", *FEATURES[:3], "source", "boundary"])
         in_loop = attribution["pass"].isin(LOOP_PASSES)
-        parts.append(attribution[~in_loop].assign(steps=0)[columns])
         loop = attribution[in_loop].groupby("network", sort=False)
         added = loop[["joules", *FEATURES[:3]]].sum(min_count=1).join(loop[["source", "boundary"]].first())
-        parts.append(added.reset_index().assign(steps=1)[columns])
-    if not parts:
-        raise InputError("a machine model is fitted on something", "nothing", "pass micro-benchmarks or an attribution")
-    table = pd.concat(parts, ignore_index=True)
+        tables += [attribution[~in_loop].assign(steps=0)[columns], added.reset_index().assign(steps=1)[columns]]
+    table = pd.concat(tables, ignore_index=True)
     working = (table["joules"] > 0) & (table[list(FEATURES)] > 0).any(axis=1)
     return table[working].reset_index(drop=True)
 
@@ -153,29 +149,20 @@ def fit_machine(calibration: pd.DataFrame, machine: str = "") -> MachineModel:
         The fitted model. A coefficient of zero means that the data do not need the term, not that it is free.
 
     Raises:
-        InputError: Columns are missing, there are fewer rows than coefficients, joules are not positive, or the rows
-            are of several sources or boundaries.
+        InputError: There are fewer rows than coefficients, or rows of several sources or boundaries.
     """
-    require_columns(calibration, ["joules", *FEATURES, "source", "boundary"])
-    joules = numbers(calibration, "joules")
-    if len(joules) < len(FEATURES) or (joules <= 0).any():
+    kinds = set(zip(calibration["source"], calibration["boundary"], strict=True))
+    if len(calibration) < len(FEATURES) or len(kinds) != 1:
         raise InputError(
-            f"a machine model is fitted on {len(FEATURES)} rows or more, all with joules above zero",
-            f"{len(joules)} rows, the least of {joules.min():g} J",
-            "measure more shapes, or for longer",
+            f"a machine model is fitted on {len(FEATURES)} rows or more, of one source and boundary",
+            f"{len(calibration)} rows of {sorted(kinds)}",
+            "measure more shapes, all with one meter",
         )
-    for name in ("source", "boundary"):
-        if calibration[name].nunique() != 1:
-            raise InputError(
-                f"a machine model is fitted on one {name}",
-                ", ".join(sorted(map(str, calibration[name].unique()))),
-                "fit one model for each",
-            )
+    joules = numbers(calibration, "joules")
     design = np.column_stack([numbers(calibration, name) for name in FEATURES])
     solution, converged = _fit_ratios(design, joules)
     flop, byte, kernel, step = (float(value) for value in solution)
-    source, boundary = calibration["source"].iloc[0], calibration["boundary"].iloc[0]
-    return MachineModel(flop, byte, kernel, step, source, boundary, machine, converged)
+    return MachineModel(flop, byte, kernel, step, *kinds.pop(), machine, converged)
 
 
 def bootstrap_machines(calibration: pd.DataFrame, seed: int = 0) -> list[MachineModel]:
@@ -197,16 +184,16 @@ def _fit_ratios(design: FloatArray, joules: FloatArray) -> tuple[FloatArray, boo
     starts came to rest there.
     """
     # In units of what each term would cost if all joules were its own, a tolerance means the same for all of them.
-    alone = np.ones(design.shape[1])
+    own = np.ones(design.shape[1])
     for term in np.flatnonzero(design.any(axis=0)):
         with_it = design[:, term] > 0
-        alone[term] = np.exp(np.mean(np.log(joules[with_it] / design[with_it, term])))
-    shares = design * alone
+        own[term] = np.exp(np.mean(np.log(joules[with_it] / design[with_it, term])))
+    shares = design * own
     starts = [joules, *(np.maximum(column, LEAST_SHARE * joules) for column in shares.T if column.any())]
     fits = [_fit_ratios_from(start, shares, joules) for start in starts]
     best, _, _ = min(fits, key=lambda fit: fit[1])
     agree = all(settled and np.allclose(end, best, rtol=AGREEMENT, atol=LEAST) for end, _, settled in fits)
-    return best * alone, agree
+    return best * own, agree
 
 
 def _fit_ratios_from(fitted: FloatArray, design: FloatArray, joules: FloatArray) -> tuple[FloatArray, float, bool]:
@@ -244,23 +231,11 @@ def cost_drivers(machine: MachineModel, table: pd.DataFrame, by: str = "type") -
     Returns:
         One row a group: the column `by`, joules (measured), flops_share, bytes_share, kernels_share (of the modelled
         joules, adding up to 1), mostly (`flops`, `bytes` or `launches`, the largest of these; empty where the model
-        sees no work), explained (modelled
-        joules over measured), j_per_gflop, j_per_gb, source, boundary.
-
-    Raises:
-        InputError: A column is missing, or the table is of another source or boundary than the model.
+        sees no work), explained (modelled joules over measured), j_per_gflop, j_per_gb, source, boundary.
     """
-    require_columns(table, [by, "joules", *FEATURES[:3], "source", "boundary"])
     counted = table[table["joules"] > 0]
-    _require_same(machine, counted)
     groups = counted.groupby(by, sort=False)[["joules", *FEATURES[:3]]].sum()
-    terms = pd.DataFrame(
-        {
-            "flops": machine.joules_per_flop * groups["flops"],
-            "bytes": machine.joules_per_byte * groups["bytes"],
-            "kernels": machine.joules_per_kernel * groups["kernels"],
-        }
-    )
+    terms = pd.DataFrame({name: getattr(machine, COEFFICIENTS[name]) * groups[name] for name in FEATURES[:3]})
     modelled = terms.sum(axis=1)
     return pd.DataFrame(
         {
@@ -274,13 +249,3 @@ def cost_drivers(machine: MachineModel, table: pd.DataFrame, by: str = "type") -
             "boundary": machine.boundary,
         }
     ).reset_index()
-
-
-def _require_same(machine: MachineModel, table: pd.DataFrame) -> None:
-    for name in ("source", "boundary"):
-        if set(table[name]) != {getattr(machine, name)}:
-            raise InputError(
-                f"model and table share one {name}",
-                f"{getattr(machine, name)} and {', '.join(sorted(set(table[name])))}",
-                "fit the model on the same machine and meter",
-            )

@@ -16,17 +16,12 @@ PASS_COLUMNS = [
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best that a machine does, as measured.
-
-    Attributes:
-        flop_per_s: Of a large matrix product in float32.
-        byte_per_s: Of a large copy, reading and writing.
-        device: Where.
-        threads: CPU threads that did it.
-    """
+    """The best that a machine does, as measured."""
 
     flop_per_s: float
+    """Of a large matrix product in float32."""
     byte_per_s: float
+    """Of a large copy, reading and writing."""
     device: str
     threads: int
 

@@ -7,10 +7,11 @@ silent. So this looks for itself, at the files through which Linux shows its har
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pynvml  # type: ignore[import-untyped]
+
+from greenai_utils.energy.counters import CounterUnavailableError
 
 ROOT = Path("/")
 RAPL_FOLDERS = ("sys/class/powercap/intel-rapl", "zeus_sys/class/powercap/intel-rapl")
@@ -34,33 +35,6 @@ start the container with the host's counters mounted where Zeus looks for them:
     docker run -v /sys/class/powercap/intel-rapl:/zeus_sys/class/powercap/intel-rapl:ro ..."""
 
 DOCKER_GPUS = "install the NVIDIA Container Toolkit on the host, and start the container with --gpus all"
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """What keeps a counter from being read.
-
-    Attributes:
-        present: The hardware is here, so that something can be done and an estimate would pass it over.
-        reason: What was found.
-        remedy: What to do; empty if there is nothing to do.
-    """
-
-    present: bool
-    reason: str
-    remedy: str = ""
-
-
-class CounterUnavailableError(Exception):
-    """A counter cannot be read on this machine.
-
-    Args:
-        obstacle: Why.
-    """
-
-    def __init__(self, obstacle: Obstacle) -> None:
-        super().__init__(obstacle.reason)
-        self.obstacle = obstacle
 
 
 def is_virtual(root: Path = ROOT) -> bool:
@@ -96,35 +70,34 @@ def rapl_zones(root: Path = ROOT) -> list[Path]:
     return []
 
 
-def rapl_obstacle(environment: Mapping[str, str], root: Path = ROOT) -> Obstacle | None:
-    """Why RAPL cannot be read through its files; None if it can, or if a daemon of Zeus is to read it.
+def check_rapl(environment: Mapping[str, str], root: Path = ROOT) -> None:
+    """Make sure that RAPL can be read through its files, or that a daemon of Zeus is to read it.
 
     Every zone must be readable, since Zeus opens all of them, those inside a package included.
 
-    Args:
-        environment: The environment variables.
-        root: The root of the file system.
+    Raises:
+        CounterUnavailableError: It cannot.
     """
     zones = rapl_zones(root)
     if not zones:
-        return _no_rapl(root)
+        raise _no_rapl(root)
     if "ZEUSD_SOCK_PATH" in environment or "ZEUSD_HOST_PORT" in environment:
-        return None
+        return
     for zone in zones:
         try:
             (zone / "energy_uj").read_text()
-        except PermissionError:
+        except PermissionError as error:
             reason = f"this processor has RAPL counters, but this user may not read {zone / 'energy_uj'}"
-            return Obstacle(True, reason, RAPL_PERMISSION)
+            raise CounterUnavailableError(True, reason, RAPL_PERMISSION) from error
         except OSError as error:
+            reason = f"the RAPL counter {zone / 'energy_uj'} cannot be read: {error.strerror}"
             remedy = "the kernel or hypervisor shows a counter without serving it: ask whoever runs the machine"
-            return Obstacle(True, f"the RAPL counter {zone / 'energy_uj'} cannot be read: {error.strerror}", remedy)
-    return None
+            raise CounterUnavailableError(True, reason, remedy) from error
 
 
-def _no_rapl(root: Path) -> Obstacle:
+def _no_rapl(root: Path) -> CounterUnavailableError:
     if sys.platform != "linux":
-        reason, remedy = "only Linux shows RAPL counters", ""
+        reason, remedy = "only Linux shows RAPL counters of processors", ""
     elif is_virtual(root):
         reason = "this is a virtual machine, and its host does not pass the processor's counters on"
         remedy = "for measured joules, run on the bare machine"
@@ -133,38 +106,37 @@ def _no_rapl(root: Path) -> Obstacle:
     elif platform.machine() != "x86_64":
         reason, remedy = f"RAPL is a counter of x86 processors, and this is {platform.machine()}", ""
     else:
-        reason = "the kernel shows no RAPL counters"
+        reason = "the kernel shows no RAPL counters of the processor"
         remedy = "load its module (AMD processors need Linux 5.8 or later):\n    sudo modprobe intel_rapl_msr"
-    return Obstacle(False, reason, remedy)
+    return CounterUnavailableError(False, reason, remedy)
 
 
-def visible_devices_obstacle(visible: str | None) -> Obstacle | None:
-    """What in `CUDA_VISIBLE_DEVICES` or `HIP_VISIBLE_DEVICES` keeps Zeus from counting a GPU; None for nothing.
+def check_visible_devices(visible: str | None) -> None:
+    """Make sure that `CUDA_VISIBLE_DEVICES` or `HIP_VISIBLE_DEVICES` (None: not set) lets Zeus count a GPU.
 
-    Args:
-        visible: The value of the variable; None if it is not set.
+    Raises:
+        CounterUnavailableError: It does not.
     """
     if visible is None:
-        return None
+        return
     names = [name.strip() for name in visible.split(",")]
     if not visible.strip() or names[0].startswith("-") or names[0].lower() in ("none", "nodevfiles"):
         remedy = "to count a GPU, unset CUDA_VISIBLE_DEVICES or name GPUs by their numbers"
-        return Obstacle(False, f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU, so none is counted", remedy)
+        reason = f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU, so none is counted"
+        raise CounterUnavailableError(False, reason, remedy)
     if names[0].startswith("MIG"):
         remedy = "count the whole GPU by giving its number in CUDA_VISIBLE_DEVICES"
-        return Obstacle(True, "NVML cannot count a MIG slice of a GPU on its own", remedy)
+        raise CounterUnavailableError(True, "NVML cannot count a MIG slice of a GPU on its own", remedy)
     if not all(name.isdigit() for name in names):
         remedy = "list the GPUs by number; `nvidia-smi -L` shows which is which"
-        return Obstacle(True, f"Zeus reads numbers from CUDA_VISIBLE_DEVICES, not {visible!r}", remedy)
-    return None
+        raise CounterUnavailableError(True, f"Zeus reads numbers from CUDA_VISIBLE_DEVICES, not {visible!r}", remedy)
 
 
-def nvml_obstacle(environment: Mapping[str, str], root: Path = ROOT) -> Obstacle | None:
-    """Why NVIDIA GPUs cannot be read; None if NVML answers and shows at least one.
+def check_nvml(environment: Mapping[str, str], root: Path = ROOT) -> None:
+    """Make sure that NVML answers and shows at least one GPU.
 
-    Args:
-        environment: The environment variables.
-        root: The root of the file system.
+    Raises:
+        CounterUnavailableError: It does not.
     """
     present = has_pci_gpu(NVIDIA, root) or (root / "proc/driver/nvidia").exists()
     try:
@@ -172,22 +144,16 @@ def nvml_obstacle(environment: Mapping[str, str], root: Path = ROOT) -> Obstacle
         count = pynvml.nvmlDeviceGetCount()
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        if not present:
-            return Obstacle(False, f"none found ({error})")
-        return nvml_error_obstacle(error.value, str(error), root)
+        if present:
+            raise nvml_error(error.value, str(error), root) from error
+        raise CounterUnavailableError(False, f"no NVIDIA GPU found ({error})") from error
     if not count:
-        return Obstacle(present, "NVML shows no GPU", DOCKER_GPUS if is_container(root) else "")
-    return visible_devices_obstacle(environment.get("CUDA_VISIBLE_DEVICES"))
+        raise CounterUnavailableError(present, "NVML shows no GPU", DOCKER_GPUS if is_container(root) else "")
+    check_visible_devices(environment.get("CUDA_VISIBLE_DEVICES"))
 
 
-def nvml_error_obstacle(code: int, message: str, root: Path = ROOT) -> Obstacle:
-    """What an error of NVML means on a machine with an NVIDIA GPU.
-
-    Args:
-        code: NVML's number of the error.
-        message: NVML's words for it.
-        root: The root of the file system.
-    """
+def nvml_error(code: int, message: str, root: Path = ROOT) -> CounterUnavailableError:
+    """What an error of NVML, by its number and words, means on a machine with an NVIDIA GPU."""
     if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
         driver = "install NVIDIA's driver, which brings libnvidia-ml.so.1"
         remedy = DOCKER_GPUS if is_container(root) else driver
@@ -197,7 +163,7 @@ def nvml_error_obstacle(code: int, message: str, root: Path = ROOT) -> Obstacle:
         remedy = "load the driver (sudo modprobe nvidia), or reinstall it for this kernel"
     else:
         remedy = "see whether nvidia-smi works, and mend the driver if not"
-    return Obstacle(True, f"there is an NVIDIA GPU, but NVML does not start: {message}", remedy)
+    return CounterUnavailableError(True, f"there is an NVIDIA GPU, but NVML does not start: {message}", remedy)
 
 
 def nvidia_gpus() -> tuple[list[str], str | None]:
@@ -208,7 +174,7 @@ def nvidia_gpus() -> tuple[list[str], str | None]:
         found = [pynvml.nvmlDeviceGetName(handle) for handle in handles], pynvml.nvmlSystemGetDriverVersion()
         pynvml.nvmlShutdown()
     except pynvml.NVMLError:
-        return [], None  # nvml_obstacle says why
+        return [], None  # check_nvml says why
     return found
 
 
@@ -217,10 +183,6 @@ def gpu_order_caution(models: Sequence[str], environment: Mapping[str, str]) -> 
 
     CUDA counts from the fastest GPU on unless told otherwise, NVML along the bus: with different models, the joules of
     one GPU could stand for the work of another.
-
-    Args:
-        models: All GPUs of the machine.
-        environment: The environment variables.
     """
     if len(set(models)) < 2 or environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return ""
@@ -230,28 +192,29 @@ def gpu_order_caution(models: Sequence[str], environment: Mapping[str, str]) -> 
     )
 
 
-def amdsmi_obstacle(environment: Mapping[str, str], root: Path = ROOT) -> Obstacle | None:
-    """Why AMD GPUs cannot be read, as far as files tell; None if the compute driver is here.
+def check_amdsmi(environment: Mapping[str, str], root: Path = ROOT) -> None:
+    """Make sure that AMD's compute driver is here, as far as files tell.
 
-    Args:
-        environment: The environment variables.
-        root: The root of the file system.
+    Raises:
+        CounterUnavailableError: It is not.
     """
     if not (root / "dev/kfd").exists():
         if not has_pci_gpu(AMD, root):
-            return Obstacle(False, "none found")
+            raise CounterUnavailableError(False, "no AMD GPU found")
         remedy = "to compute on it, install ROCm 6.2 or later, which brings the driver and AMD SMI"
-        return Obstacle(False, "there is an AMD GPU, but no ROCm driver (/dev/kfd)", remedy)
-    return visible_devices_obstacle(environment.get("HIP_VISIBLE_DEVICES", environment.get("CUDA_VISIBLE_DEVICES")))
+        raise CounterUnavailableError(False, "there is an AMD GPU, but no ROCm driver (/dev/kfd)", remedy)
+    check_visible_devices(environment.get("HIP_VISIBLE_DEVICES", environment.get("CUDA_VISIBLE_DEVICES")))
 
 
-def soc_obstacle(root: Path = ROOT) -> Obstacle:
+def no_soc(root: Path = ROOT) -> CounterUnavailableError:
     """Why Zeus finds no system on a chip."""
     if sys.platform == "darwin":
         if platform.machine() == "arm64":
-            return Obstacle(True, "Zeus lacks its part for Apple silicon", "install it: pip install 'zeus[apple]'")
-        return Obstacle(False, "an Intel Mac shows no counter; if this is Apple silicon, Python was built for Intel")
+            remedy = "install it: pip install 'zeus[apple]'"
+            return CounterUnavailableError(True, "Zeus lacks its part for Apple silicon", remedy)
+        reason = "an Intel Mac shows no counter; if this is Apple silicon, Python was built for Intel"
+        return CounterUnavailableError(False, reason)
     if (root / "etc/nv_tegra_release").exists() or (root / "usr/lib/aarch64-linux-gnu/tegra").exists():
         remedy = "see whether /sys/bus/i2c/drivers/ina3221 exists and its files are readable"
-        return Obstacle(True, "this is a Jetson, but Zeus finds no power monitor", remedy)
-    return Obstacle(False, "this machine is none")
+        return CounterUnavailableError(True, "this is a Jetson, but Zeus finds no power monitor", remedy)
+    return CounterUnavailableError(False, "this machine is no Apple or Jetson chip")

@@ -14,17 +14,16 @@ import statistics
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.validation import check_positive
 
-DOMAINS = ("gpu", "cpu", "dram", "soc")
-"""What is counted apart, in the order in which a boundary names it."""
-COUNTER_SOURCES = ("nvml", "amdsmi", "rapl", "soc")
-"""Libraries and interfaces that read a hardware counter; several are joined by `+`."""
+DOMAINS = ("gpu", "cpu", "dram", "soc", "machine")
+"""What is counted apart, in the order in which a boundary names it; `machine` is all that comes through its plug."""
 MINIMUM_PERIODS = 10
 """Update periods in a window that is long enough. The relative uncertainty is then 1 / (10 sqrt(6)), about 4 %: what a
 few repetitions average out, for the price of one second of NVML's counter."""
@@ -51,52 +50,120 @@ class CounterError(ExpectedError, RuntimeError):
         self.after_j = after_j
 
 
+class CounterUnavailableError(Exception):
+    """A counter cannot be read on this machine.
+
+    Attributes:
+        present: The hardware is here, so that something can be done and an estimate would pass it over.
+        reason: What was found.
+        remedy: What to do; empty if there is nothing to do.
+    """
+
+    def __init__(self, present: bool, reason: str, remedy: str = "") -> None:
+        super().__init__(present, reason, remedy)
+        self.present, self.reason, self.remedy = present, reason, remedy
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 def _joules(value: float | None) -> str:
     return "no value" if value is None else f"{value!r} J"
 
 
-class Counter(Protocol):
-    """What an `EnergyMeter` reads. Windows may overlap; their keys differ."""
+State = dict[str, Any]
+"""Of one GPU; see `data/README.md`."""
 
-    @property
-    def source(self) -> str:
-        """Where the joules come from: `nvml`, `rapl`, `nvml+rapl`, ..., `estimate` or `none`."""
 
-    @property
-    def boundary(self) -> str:
-        """The domains counted, joined by `+` in the order of `DOMAINS`."""
+class Watch(Protocol):
+    """Looks at the GPUs that a meter counts."""
 
-    @property
-    def period_s(self) -> float:
-        """Seconds between updates of the slowest domain."""
+    def settings(self) -> list[State]:
+        """What each GPU is and how it is set."""
 
-    @property
-    def idle_w(self) -> float | None:
-        """Power drawn without any work, in watts, where the counter implies it; None where it must be measured."""
+    def state(self) -> list[State]:
+        """How each GPU is doing now."""
 
-    def begin(self, key: str) -> None:
-        """Open a window."""
+    def know_own(self) -> None:
+        """Learn which process on the GPUs is this one, once it computes there."""
 
-    def end(self, key: str) -> dict[str, float]:
-        """Close a window.
 
-        Returns:
-            Joules by domain.
+@dataclass(frozen=True)
+class Sensors:
+    """What can be seen of counted devices beside their joules.
+
+    Attributes:
+        power: Tells the instantaneous power of the GPUs in watts; None where none tells it.
+        smi_power: Tells the same through a process of nvidia-smi, as the published study did; None without NVML.
+        watch: Looks at the state of these GPUs; None without NVML.
+        gap: Why power cannot be read; empty where it can.
+    """
+
+    power: Callable[[], float] | None = None
+    smi_power: Callable[[], float] | None = None
+    watch: Watch | None = None
+    gap: str = "the meter counts no GPU, and nothing else here shows its power"
+
+
+class Counter(ABC):
+    """What an `EnergyMeter` reads: the joules of some domains since a fixed moment.
+
+    All that other rooms ask of a meter stands here. A meter of one's own is a counter, mostly a `HardwareCounter`, and
+    an entry in `meter.METERS`.
+
+    Attributes:
+        source: Where the joules come from: `nvml`, `rapl`, `nvml+rapl`, ..., or `none`. One that begins with `estimate`
+            is a model, and never called measured (see `is_estimate`).
+        boundary: The domains counted, joined by `+` in the order of `DOMAINS`; empty if nothing is counted.
+        period_s: Seconds between updates of the slowest domain.
+        idle_w: Power drawn without any work, in watts, where the counter implies it; None where it must be measured.
+        about: What is counted, in words.
+        caution: What to heed, in words; empty for nothing.
+    """
+
+    source: str
+    boundary: str
+    period_s: float
+    idle_w: float | None = None
+    about: str = ""
+    caution: str = ""
+
+    @abstractmethod
+    def read(self) -> dict[str, float]:
+        """What every domain shows now, in joules.
+
+        Raises:
+            CounterError: The counter shows what it cannot show.
         """
 
-    def cancel(self, key: str) -> None:
-        """Forget a window, open or not."""
-
+    @abstractmethod
     def uncertainty_j(self, energy_j: Mapping[str, float], duration_s: float) -> float | None:
-        """The standard uncertainty (k = 1) of a window's energy in joules.
-
-        Args:
-            energy_j: What `end` returned.
-            duration_s: The length of the window.
+        """The standard uncertainty (k = 1) in joules of a window of such a length and such joules by domain.
 
         Returns:
             None if a window this short says nothing about its energy.
         """
+
+    def describe(self) -> str:
+        """What it counts and how often, in words."""
+        return self.about
+
+    def settings(self) -> dict[str, Any]:
+        """What its joules depend on beside the machine, by the names under which `machine.json` keeps it."""
+        return {}
+
+    def find_period(self) -> dict[str, Any]:
+        """Measure the update periods where there are any, go by them from then on, and say so for `machine.json`."""
+        return {}
+
+    def sensors(self) -> Sensors:
+        """What else can be seen of the devices that are counted."""
+        return Sensors()
+
+
+def is_estimate(source: str) -> bool:
+    """Whether joules of this source follow from a model, and were not read from a counter."""
+    return source.startswith("estimate")
 
 
 def boundary_of(domains: Iterable[str]) -> str:
@@ -122,25 +189,23 @@ def cpu_seconds() -> float:
     return time.process_time_ns() / 1e9 + children.ru_utime + children.ru_stime
 
 
-class CumulativeCounter(ABC):
-    """A counter that shows the joules since some fixed moment, as all hardware counters do.
+class HardwareCounter(Counter):
+    """A counter that updates every so often.
 
     It is made of parts (`gpu:0`, `gpu:1`, `cpu:0`, ...), each of which is checked on its own: a part that resets must
     not hide behind another that goes on. The parts are those of the first reading.
 
     Args:
         source: See `Counter`.
-        periods_s: Seconds between updates by domain; its keys are the domains counted. A recording that has measured
-            the periods (`measured_period`) may assign what it found.
+        periods_s: Seconds between updates by domain; its keys are the domains counted.
+        about: See `Counter`.
     """
 
-    def __init__(self, source: str, periods_s: Mapping[str, float]) -> None:
-        self.source = source
+    def __init__(self, source: str, periods_s: Mapping[str, float], about: str = "") -> None:
+        self.source, self.about = source, about
         self.boundary = boundary_of(periods_s)
         self.periods_s = dict(periods_s)
-        self.idle_w: float | None = None
         self._shown: dict[str, float] = {}
-        self._begun: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()  # a reading of one thread must not look like a step back to another
 
     @abstractmethod
@@ -148,16 +213,12 @@ class CumulativeCounter(ABC):
         """What every part shows now, in joules; a part is named `domain` or `domain:index`."""
 
     @property
-    def period_s(self) -> float:
+    def period_s(self) -> float:  # type: ignore[override]
         """Seconds between updates of the slowest domain."""
         return max(self.periods_s.values())
 
     def read_parts(self) -> dict[str, float]:
-        """What every part shows now, in joules, checked.
-
-        Raises:
-            CounterError: A part is missing, not a finite number, or less than it was.
-        """
+        """What every part shows now, in joules: a finite number, and no less than before."""
         with self._lock:
             sample = self.sample()
             for part in self._shown or sample:
@@ -171,11 +232,7 @@ class CumulativeCounter(ABC):
             return dict(self._shown)
 
     def read(self) -> dict[str, float]:
-        """What every domain shows now, in joules.
-
-        Raises:
-            CounterError: See `read_parts`, or a domain has no part.
-        """
+        """What every domain shows now, in joules."""
         parts = self.read_parts()
         totals: dict[str, float] = {}
         for domain in self.periods_s:
@@ -184,32 +241,6 @@ class CumulativeCounter(ABC):
                 raise CounterError(domain, "shows a finite number", None, None, "Choose a meter without it")
             totals[domain] = math.fsum(values)
         return totals
-
-    def begin(self, key: str) -> None:
-        """Open a window.
-
-        Raises:
-            CounterError: See `read`.
-            ValueError: The key is in use.
-        """
-        if key in self._begun:
-            raise ValueError(f"the window {key!r} is open already")
-        self._begun[key] = self.read()
-
-    def end(self, key: str) -> dict[str, float]:
-        """Close a window and return its joules by domain.
-
-        Raises:
-            CounterError: See `read`; the window is closed all the same.
-            KeyError: No such window is open.
-        """
-        begun = self._begun.pop(key)
-        now = self.read()
-        return {domain: now[domain] - begun[domain] for domain in begun}
-
-    def cancel(self, key: str) -> None:
-        """Forget a window, open or not."""
-        self._begun.pop(key, None)
 
     def uncertainty_j(self, energy_j: Mapping[str, float], duration_s: float) -> float | None:
         """P p / sqrt(6) for each domain, added in quadrature since the domains update independently.
@@ -233,8 +264,43 @@ class CumulativeCounter(ABC):
             squares += (energy / duration_s * period_s) ** 2 / 6
         return math.sqrt(squares)
 
+    def describe(self) -> str:
+        """What is counted, and how long a window must be."""
+        return (
+            f"counts {self.about}; updated about every {self.period_s:g} s, so that windows shorter than "
+            f"{MINIMUM_PERIODS * self.period_s:g} s are repeated until they are that long"
+        )
 
-class CpuTimeEstimate:
+    def find_period(self) -> dict[str, Any]:
+        """The measured periods; those assumed, and why, where a domain updates too seldom to tell."""
+        try:
+            self.periods_s = measured_period(self)
+        except CounterError as error:
+            return {"periods_s": self.periods_s, "period": f"assumed: {error}"}
+        return {"periods_s": self.periods_s, "period": "measured"}
+
+
+class CombinedCounter(HardwareCounter):
+    """Several hardware counters read together; no two count the same domain."""
+
+    def __init__(self, counters: Sequence[HardwareCounter]) -> None:
+        periods_s = {domain: period_s for each in counters for domain, period_s in each.periods_s.items()}
+        names = "+".join(each.source for each in counters)
+        super().__init__(names, periods_s, ", ".join(each.about for each in counters))
+        self.caution = "; ".join(each.caution for each in counters if each.caution)
+        self._counters = counters
+
+    def sample(self) -> dict[str, float]:
+        """What every part of each shows now."""
+        return {part: value for each in self._counters for part, value in each.sample().items()}
+
+    def sensors(self) -> Sensors:
+        """Those of the first that has any."""
+        found = [each.sensors() for each in self._counters]
+        return next((one for one in found if one != Sensors()), Sensors())
+
+
+class CpuTimeEstimate(Counter):
     """No counter but a model: every CPU second draws the same power.
 
     That holds within an order of magnitude only, whatever the setting: clocks, vector units and memory traffic change
@@ -242,9 +308,7 @@ class CpuTimeEstimate:
     The setting scales every result alike. Idling takes no CPU time, so that net equals gross.
 
     Args:
-        watts_per_core: Power of a busy core in watts. The project's setting of 12 W is what Green Algorithms takes for
-            an unknown processor (Lannelongue, Grealey and Inouye 2021, doi:10.1002/advs.202100707; "Any" in its table
-            of thermal design power per core).
+        watts_per_core: Power of a busy core in watts.
 
     Raises:
         InputError: It is not a positive number.
@@ -252,83 +316,57 @@ class CpuTimeEstimate:
 
     source = "estimate"
     boundary = "cpu"
-    idle_w: float | None = 0.0
+    idle_w = 0.0
 
     def __init__(self, watts_per_core: float) -> None:
         check_positive("watts per core", watts_per_core)
         self.watts_per_core = float(watts_per_core)
+        self.about = f"CPU seconds times {watts_per_core:g} W a core, wherever Python runs: a model, no measurement"
         # Children are counted in microseconds; a clock of the system may be coarser.
         self.period_s = max(time.get_clock_info("process_time").resolution, 1e-6)
-        self._begun: dict[str, float] = {}
 
-    def begin(self, key: str) -> None:
-        """Open a window.
-
-        Raises:
-            ValueError: The key is in use.
-        """
-        if key in self._begun:
-            raise ValueError(f"the window {key!r} is open already")
-        self._begun[key] = cpu_seconds()
-
-    def end(self, key: str) -> dict[str, float]:
-        """CPU seconds since `begin` times watts per core, as domain `cpu`.
-
-        Raises:
-            KeyError: No such window is open.
-        """
-        return {"cpu": (cpu_seconds() - self._begun.pop(key)) * self.watts_per_core}
-
-    def cancel(self, key: str) -> None:
-        """Forget a window, open or not."""
-        self._begun.pop(key, None)
+    def read(self) -> dict[str, float]:
+        """CPU seconds so far times watts per core, as domain `cpu`."""
+        return {"cpu": cpu_seconds() * self.watts_per_core}
 
     def uncertainty_j(self, energy_j: Mapping[str, float], duration_s: float) -> float:
         """What the resolution of the clock leaves open, w r / sqrt(6); the error of the model itself is left out."""
         return self.watts_per_core * self.period_s / math.sqrt(6)
 
+    def settings(self) -> dict[str, Any]:
+        """The watts that scale it."""
+        return {"watts_per_core": self.watts_per_core}
 
-class NoCounter:
+
+class NoCounter(Counter):
     """Counts nothing, for runs that only want the time."""
 
     source = "none"
     boundary = ""
     period_s = 0.0
-    idle_w: float | None = None
 
-    def begin(self, key: str) -> None:
-        """Do nothing."""
-
-    def end(self, key: str) -> dict[str, float]:
+    def read(self) -> dict[str, float]:
         """No domain."""
         return {}
-
-    def cancel(self, key: str) -> None:
-        """Do nothing."""
 
     def uncertainty_j(self, energy_j: Mapping[str, float], duration_s: float) -> None:
         """There is no energy to be uncertain of."""
 
 
 def measured_period(
-    counter: CumulativeCounter,
+    counter: HardwareCounter,
     updates: int = 50,
     limit_s: float = 10.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """How often a counter really updates, found by reading it without pause until every part has changed often enough.
+    """How often a counter really updates, in seconds by domain; of several parts, the slowest.
 
-    Args:
-        counter: Is only read; nothing is set. It must draw power meanwhile, as all hardware does.
-        updates: Intervals between changes to take the median of, which a missed or late change does not move far.
-        limit_s: Stop after this many seconds with the intervals seen by then.
-        clock: Tells the time in seconds.
-
-    Returns:
-        Seconds between updates by domain; of several parts, the slowest. Not shorter than one reading takes.
+    It is read without pause until every part has changed `updates` times or the seconds are over: the median interval,
+    which a missed or late change does not move far, and which is no shorter than one reading takes. It must draw power
+    meanwhile, as all hardware does.
 
     Raises:
-        CounterError: A part changed less than three times, or see `CumulativeCounter.read_parts`.
+        CounterError: A part changed less than three times, or shows what it cannot show.
     """
     shown = counter.read_parts()
     changes: dict[str, list[float]] = {part: [] for part in shown}

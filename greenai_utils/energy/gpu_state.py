@@ -1,16 +1,15 @@
 """The state of the GPUs around a measurement: clocks, temperature, what slows them, and who else computes on them."""
 
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import pynvml  # type: ignore[import-untyped]
 
-from greenai_utils.energy.zeus import Gpus
-
-State = dict[str, Any]
-"""Of one GPU; see `data/README.md`."""
+from greenai_utils.energy.counters import State
+from greenai_utils.errors import InputError
 
 SHARED, THROTTLED = "shared", "throttled"
 SPOILING = {
@@ -23,19 +22,6 @@ machine as it was found: `machine.json` holds it, and every trial meets it alike
 LIMIT = {"power_limit": pynvml.nvmlClocksEventReasonSwPowerCap}
 
 
-class Watch(Protocol):
-    """Looks at the GPUs that a meter counts."""
-
-    def settings(self) -> list[State]:
-        """What each GPU is and how it is set."""
-
-    def state(self) -> list[State]:
-        """How each GPU is doing now."""
-
-    def know_own(self) -> None:
-        """Learn which process on the GPUs is this one, once it computes there."""
-
-
 class NvidiaWatch:
     """Looks through NVML, whose numbers Zeus does not all pass on.
 
@@ -43,12 +29,13 @@ class NvidiaWatch:
     process is then known as the one that came with its first computation.
 
     Args:
-        gpus: The GPUs that a meter counts.
+        names: The models of the GPUs that a meter counts.
+        indices: NVML's numbers of them.
     """
 
-    def __init__(self, gpus: Gpus) -> None:
-        self._gpus = gpus
-        self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in nvml_indices(gpus)]
+    def __init__(self, names: Sequence[str], indices: Sequence[int]) -> None:
+        self._names = names
+        self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in indices]
         self._own = {os.getpid()}
         self._before = self._processes()
 
@@ -63,7 +50,7 @@ class NvidiaWatch:
                 "max_memory_mhz": _asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
                 **state,
             }
-            for name, handle, state in zip(self._gpus.names, self._handles, self.state(), strict=True)
+            for name, handle, state in zip(self._names, self._handles, self.state(), strict=True)
         ]
 
     def state(self) -> list[State]:
@@ -91,17 +78,28 @@ class NvidiaWatch:
         return [None if there is None else {process.pid for process in there} for there in listed]
 
 
-def nvml_indices(gpus: Gpus) -> list[int]:
-    """NVML's numbers of the GPUs that a meter counts, which are those of the whole machine."""
-    return [gpus.gpus.gpus[index].gpu_index for index in gpus.indices]
+def nvidia_smi_watts(indices: Sequence[int]) -> float:
+    """Power of GPUs in watts as nvidia-smi shows it, the way of the published study: a process for every sample.
+
+    Args:
+        indices: NVML's numbers of the GPUs.
+
+    Raises:
+        OSError: There is no nvidia-smi.
+        InputError: It shows no number.
+    """
+    query = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    chosen = f"--id={','.join(map(str, indices))}"
+    done = subprocess.run([*query, chosen], capture_output=True, text=True, check=False)
+    try:
+        return sum(float(line) for line in done.stdout.strip().splitlines() or [""])
+    except ValueError as error:
+        said = (done.stdout + done.stderr).strip()
+        raise InputError("nvidia-smi shows the power of a GPU in watts", repr(said), "see doctor") from error
 
 
 def reasons(mask: int | None) -> list[str] | None:
-    """The names of what lowers a GPU's clocks; None if NVML does not tell.
-
-    Args:
-        mask: NVML's bits.
-    """
+    """The names of what lowers a GPU's clocks by NVML's bits; None if NVML does not tell."""
     if mask is None:
         return None
     return sorted(name for name, bits in (SPOILING | LIMIT).items() if mask & bits)

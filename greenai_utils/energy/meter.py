@@ -1,11 +1,10 @@
 """What a block of code cost: an `EnergyMeter` is opened once and passed in wherever joules are counted."""
 
-import itertools
 import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
@@ -13,21 +12,47 @@ from typing import Any, Self, TypeVar
 from greenai_utils.energy.counters import (
     MINIMUM_PERIODS,
     WATTS_PER_CORE,
+    CombinedCounter,
     Counter,
+    CounterUnavailableError,
     CpuTimeEstimate,
+    HardwareCounter,
     NoCounter,
     boundary_of,
     cpu_seconds,
 )
 from greenai_utils.errors import InputError
-from greenai_utils.validation import check_name, check_type, is_list, is_number, is_whole, shown
+from greenai_utils.validation import check_type, is_number, shown
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-METERS = ("auto", "nvml", "amdsmi", "rapl", "nvml+rapl", "amdsmi+rapl", "soc", "estimate", "none")
-"""The names that `open_meter` knows; `auto` counts everything that can be counted here."""
+JOULES_PER_KWH = 3.6e6
+
+Opener = Callable[[float], Counter]
+"""Opens a counter, given the watts per core of an estimate, or raises `CounterUnavailableError`."""
+
+
+def _zeus(name: str) -> Opener:
+    def opened(watts_per_core: float) -> Counter:
+        # Imported here because Zeus takes as long to load as a short training takes, and estimates do without it.
+        from greenai_utils.energy import zeus  # noqa: PLC0415
+
+        return getattr(zeus, f"open_{name}")()
+
+    return opened
+
+
+METERS: dict[str, Opener] = {
+    **{name: _zeus(name) for name in ("nvml", "amdsmi", "rapl", "soc")},
+    "estimate": CpuTimeEstimate,
+    "none": lambda watts_per_core: NoCounter(),
+}
+"""What a profile's meter may be, beside `auto`; several that read hardware are joined by `+`. A meter from outside is
+one entry."""
+AUTO = ("nvml", "amdsmi", "rapl")
+"""What `auto` counts together, where there is no system on a chip, which holds its GPU and CPU."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +116,7 @@ class Reading:
         return self.gross_j - self.idle_w * self.duration_s
 
     def shared_by(self, repeats: int) -> Self:
-        """The share of one of several equal repeats: energies, uncertainty and times divided, power as it is.
-
-        Raises:
-            InputError: The number of repeats is less than 1.
-        """
-        if not is_whole(repeats, 1):
-            raise InputError("a window holds at least one repeat", shown(repeats), "count the repeats")
+        """The share of one of several equal repeats: energies, uncertainty and times divided, power as it is."""
         return replace(
             self,
             duration_s=self.duration_s / repeats,
@@ -144,12 +163,13 @@ class Reading:
 class Window:
     """A window under way; it has a reading once it has closed without an exception.
 
-    Args:
-        name: For messages.
+    Attributes:
+        begun_s: When it opened, in seconds of the meter's clock; 0 before that.
+        ended_s: When it closed; 0 before that.
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.begun_s, self.ended_s = name, 0.0, 0.0
         self._reading: Reading | None = None
 
     @property
@@ -197,12 +217,6 @@ class EnergyMeter:
         synchronise: Waits until the devices are idle; called before a window opens and before it closes.
         clock: Tells the time in seconds; a replayed counter needs the clock it is replayed by.
         sleep: Waits for so many seconds of that clock.
-
-    Attributes:
-        on_close: Told the name, beginning and end (on `clock`) of every window that closes with a reading.
-
-    Raises:
-        InputError: It is no counter, or the idle power no number of watts.
     """
 
     def __init__(
@@ -214,17 +228,9 @@ class EnergyMeter:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if not all(hasattr(counter, name) for name in ("source", "boundary", "period_s", "begin", "end")):
-            raise InputError("a meter reads a counter", shown(counter), "call open_meter, or pass one of counters")
-        if idle_w is not None and not is_number(idle_w):
-            raise InputError("idle power is a number of watts", shown(idle_w), "give it, or None where it is unknown")
         self.counter = counter
         self.idle_w = counter.idle_w if idle_w is None else idle_w
-        self._synchronise = synchronise
-        self._clock = clock
-        self._sleep = sleep
-        self._numbers = itertools.count()
-        self.on_close: Callable[[str, float, float], None] = lambda name, begun_s, ended_s: None
+        self._synchronise, self._clock, self._sleep = synchronise, clock, sleep
 
     @property
     def source(self) -> str:
@@ -252,33 +258,19 @@ class EnergyMeter:
             CounterError: The counter showed what it cannot show.
         """
         window = Window(name)
-        key = f"{name}#{next(self._numbers)}"
         self._synchronise()
-        self.counter.begin(key)
-        try:
-            cpu_s, begun = cpu_seconds(), self._clock()
-            yield window
-            self._synchronise()
-            ended = self._clock()
-            duration_s = ended - begun
-            cpu_s = cpu_seconds() - cpu_s
-        except BaseException:
-            self.counter.cancel(key)
-            raise
-        energy = self.counter.end(key)
+        before_j = self.counter.read()
+        cpu_s, window.begun_s = cpu_seconds(), self._clock()
+        yield window
+        self._synchronise()
+        window.ended_s = self._clock()
+        duration_s, cpu_s = window.ended_s - window.begun_s, cpu_seconds() - cpu_s
+        after_j = self.counter.read()
+        energy = {domain: after_j[domain] - before for domain, before in before_j.items()}
         uncertainty_j = self.counter.uncertainty_j(energy, duration_s)
-        window.close(
-            Reading(
-                duration_s=duration_s,
-                domains_j={} if uncertainty_j is None else energy,
-                source=self.source,
-                boundary=self.boundary,
-                idle_w=self.idle_w,
-                uncertainty_j=uncertainty_j,
-                cpu_s=cpu_s,
-            )
-        )
-        self.on_close(name, begun, ended)
+        domains_j = {} if uncertainty_j is None else energy
+        idle_w, source, boundary = self.idle_w, self.source, self.boundary
+        window.close(Reading(duration_s, domains_j, source, boundary, idle_w, uncertainty_j, cpu_s))
 
     def measure(
         self, run: Callable[[], Result], minimum_s: float | None = None, name: str = "measure"
@@ -294,16 +286,9 @@ class EnergyMeter:
             What each run returned, the reading of one run (the window's divided by the runs), and the number of runs.
 
         Raises:
-            InputError: There is nothing to run, or the minimum is not a number of seconds.
             CounterError: The counter showed what it cannot show.
         """
-        if not callable(run):
-            raise InputError(
-                "what is measured can be called", shown(run), "pass a function, such as lambda: train(...)"
-            )
         least_s = self.minimum_window_s if minimum_s is None else minimum_s
-        if not is_number(least_s) or least_s < 0:
-            raise InputError("a window's least length is a number of seconds", shown(minimum_s), "give zero or more")
         results: list[Result] = []
         with self.window(name) as window:
             begun = self._clock()
@@ -325,12 +310,9 @@ class EnergyMeter:
             counter.
 
         Raises:
-            InputError: The time is not a positive number of seconds.
             CounterError: The counter showed what it cannot show.
         """
-        if not is_number(seconds) or seconds <= 0:
-            raise InputError("the quiet window has a length", shown(seconds), "give a positive number of seconds")
-        if self.counter.idle_w is None and self.source != "none":
+        if self.counter.idle_w is None and self.boundary:
             with self.window("idle") as window:
                 self._sleep(max(seconds, self.minimum_window_s))
             reading = window.reading
@@ -338,46 +320,68 @@ class EnergyMeter:
         return self.idle_w
 
 
-def open_meter(
-    name: str = "auto",
-    watts_per_core: float = WATTS_PER_CORE,
-    gpu_indices: Sequence[int] | None = None,
-) -> EnergyMeter:
+def is_meter(name: object) -> bool:
+    """Whether a name is `auto`, one of `METERS`, or several of them joined by `+`."""
+    return isinstance(name, str) and (name == "auto" or all(part in METERS for part in name.split("+")))
+
+
+def probe(names: Iterable[str], watts_per_core: float = WATTS_PER_CORE) -> dict[str, Counter | CounterUnavailableError]:
+    """The counters of these names; where one cannot be read on this machine, why."""
+    found: dict[str, Counter | CounterUnavailableError] = {}
+    for name in names:
+        try:
+            found[name] = METERS[name](watts_per_core)
+        except CounterUnavailableError as error:
+            found[name] = error
+    return found
+
+
+def everything(found: Mapping[str, Counter | CounterUnavailableError]) -> Counter | None:
+    """All that can be counted without counting anything twice; None if nothing can."""
+    readable = {name: counter for name, counter in found.items() if isinstance(counter, Counter)}
+    names = ["soc"] if "soc" in readable else [name for name in AUTO if name in readable]
+    return _joined("auto", [readable[name] for name in names]) if names else None
+
+
+def _joined(name: str, counters: Sequence[Counter]) -> Counter:
+    if len(counters) == 1:
+        return counters[0]
+    hardware = [counter for counter in counters if isinstance(counter, HardwareCounter)]
+    domains = [domain for counter in hardware for domain in counter.periods_s]
+    if len(hardware) < len(counters) or len(set(domains)) < len(domains):
+        rule = "meters joined by + read hardware, and no two the same domain"
+        raise InputError(rule, f"{name!r} with the domains {', '.join(domains)}", "name fewer")
+    return CombinedCounter(hardware)
+
+
+def open_meter(name: str = "auto", watts_per_core: float = WATTS_PER_CORE) -> EnergyMeter:
     """A meter of what this machine can count.
 
     Args:
-        name: One of `METERS`. `auto` takes every counter that Zeus can read here; without one, the estimate, with a
-            warning if there is hardware whose counter cannot be read.
+        name: One of `METERS`, several joined by `+`, or `auto`: every counter that Zeus can read here; without one, the
+            estimate, with a warning if there is hardware whose counter cannot be read.
         watts_per_core: For an estimate (see `CpuTimeEstimate`).
-        gpu_indices: GPUs to count, numbered as torch numbers them; None counts all that are visible.
 
     Raises:
-        InputError: The name is unknown, this machine lacks that meter, a GPU is not there, or the watts are impossible.
+        InputError: The name is unknown, this machine lacks that meter, or the watts are impossible.
     """
-    check_name("a meter", name, METERS)
-    if gpu_indices is not None and not (is_list(gpu_indices) and all(is_whole(index, 0) for index in gpu_indices)):
-        raise InputError("GPUs are numbered from 0", shown(gpu_indices), "give a list such as [0], or None for all")
     estimate = CpuTimeEstimate(watts_per_core)
-    if name == "estimate":
-        return EnergyMeter(estimate)
-    if name == "none":
-        return EnergyMeter(NoCounter())
-    # Imported here because Zeus takes as long to load as a short training takes, and estimates do without it.
-    from greenai_utils.energy.zeus import ZeusCounter, probe  # noqa: PLC0415
-
-    found = probe(gpu_indices)
-    if found.caution:
-        log.warning(found.caution)
+    if not is_meter(name):
+        raise InputError(f"a meter is auto or one of {', '.join(METERS)}", shown(name), "name one of these")
+    found = probe(("soc", *AUTO) if name == "auto" else name.split("+"), watts_per_core)
+    missing = {source: error for source, error in found.items() if isinstance(error, CounterUnavailableError)}
     if name == "auto":
-        devices = found.everything()
-        for source, obstacle in found.obstacles.items():
-            if obstacle.present and "soc" not in found.devices:
-                log.warning("%s counts no energy here: %s. Doctor says what to do", source, obstacle.reason)
-        return EnergyMeter(ZeusCounter(devices) if devices else estimate)
-    sources = name.split("+")
-    for source in sources:
-        if source not in found.devices:
-            rule = f"the meter {name!r} counts by {source} on this machine"
-            remedy = "run `python -m greenai_utils doctor` to see what to do, or choose the meter auto"
-            raise InputError(rule, f"{source}: {found.obstacles[source].reason}", remedy)
-    return EnergyMeter(ZeusCounter([found.devices[source] for source in sources]))
+        counter = everything(found) or estimate
+        for source, error in missing.items():
+            if error.present and counter.source != "soc":
+                log.warning("%s counts no energy here: %s. Doctor says what to do", source, error.reason)
+    elif missing:
+        source, error = next(iter(missing.items()))
+        rule = f"the meter {name!r} counts by {source} on this machine"
+        remedy = "run `python -m greenai_utils doctor` to see what to do, or choose the meter auto"
+        raise InputError(rule, f"{source}: {error.reason}", remedy)
+    else:
+        counter = _joined(name, [each for each in found.values() if isinstance(each, Counter)])
+    if counter.caution:
+        log.warning(counter.caution)
+    return EnergyMeter(counter)

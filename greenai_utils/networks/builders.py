@@ -1,4 +1,4 @@
-"""The three networks of the study built from their specification, and what each of their layers computes."""
+"""The networks of the study built from their specification, and what each of their layers computes."""
 
 import copy
 import math
@@ -12,31 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from greenai_utils.errors import InputError
-from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.networks.specification import NETWORKS, NetworkSpec
 from greenai_utils.validation import check_count, check_type, is_list, shown
-
-
-def dense_poly_widths(linear_layers: int, input_shape: tuple[int, int, int]) -> list[int]:
-    """Widths of the hidden layers of `dense_poly`: max(floor(C H W / 2^i), C) for i = 1, ..., L - 1.
-
-    Args:
-        linear_layers: L.
-        input_shape: Channels C, height H and width W of an image.
-    """
-    inputs = math.prod(input_shape)
-    return [max(inputs // 2**layer, input_shape[0]) for layer in range(1, linear_layers)]
-
-
-def dense_linear_widths(linear_layers: int, input_shape: tuple[int, int, int]) -> list[int]:
-    """Widths of the hidden layers of `dense_linear`: max(floor(C H W (1 - i / L)), C) for i = 1, ..., L - 1.
-
-    Args:
-        linear_layers: L.
-        input_shape: Channels C, height H and width W of an image.
-    """
-    inputs = math.prod(input_shape)
-    # In whole numbers, because the floor of a rounded quotient may be one too small.
-    return [max(inputs * (linear_layers - layer) // linear_layers, input_shape[0]) for layer in range(1, linear_layers)]
 
 
 def block_shapes(conv_layers: int, input_shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
@@ -99,8 +76,7 @@ def build(spec: NetworkSpec, input_shape: tuple[int, int, int], classes: int) ->
         layers[f"pool{block}"] = nn.MaxPool2d(2)
         shape = after
     layers["flatten"] = nn.Flatten()
-    hidden_widths = dense_linear_widths if spec.kind == "dense_linear" else dense_poly_widths
-    widths = [math.prod(shape), *hidden_widths(spec.linear_layers, input_shape), classes]
+    widths = [math.prod(shape), *NETWORKS[spec.kind].hidden_widths(spec.linear_layers, input_shape), classes]
     for layer, (inputs, outputs) in enumerate(pairwise(widths), 1):
         layers[f"linear{layer}"] = nn.Linear(inputs, outputs)
         if spec.dense_relu and layer < spec.linear_layers:

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenai_utils.errors import InputError
+from greenai_utils.networks.sources import SOURCES, Arrays, Source
 from greenai_utils.paths import data_home
 from greenai_utils.validation import as_path, check_name, is_whole, shown
 
 UPSAMPLING_CHUNK = 1024
 """Images upsampled at a time: interpolation needs four bytes a pixel, and only this many images have them at once."""
-_Arrays = tuple[NDArray[np.uint8], NDArray[Any]]
-"""Images (N, C, H, W), contiguous, and labels (N,) as a source has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,24 +84,6 @@ class Dataset:
         return replace(self, learning=self.learning.to(device), test=self.test.to(device))
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a data set comes from and how to recognise it.
-
-    Attributes:
-        shape: Channels, height and width.
-        classes: How many classes there are.
-        folder: Where torchvision keeps it; empty for the digits, which come with scikit-learn.
-        sha256: Of the pixels in hash order, then of the labels in that order (eight bytes each, little-endian), of the
-            training part and then of the test part as published. The digits are published in one part.
-    """
-
-    shape: tuple[int, int, int]
-    classes: int
-    folder: str
-    sha256: str
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One part of a data set as published.
@@ -118,20 +99,10 @@ class _Part:
     order: NDArray[np.intp]
 
 
-_SOURCES = {
-    "digits": _Source((1, 8, 8), 10, "", "ed92bea852910b00a543670fd210a5aa7af9f53b653868626757efe1d8a4d66e"),
-    "fashion_mnist": _Source(
-        (1, 28, 28), 10, "FashionMNIST/raw", "5a9bd932eab1f1a24684bdfb000ce8e3fca5eb7cca17870dcb9ffbeac2202a9c"
-    ),
-    "cifar10": _Source(
-        (3, 32, 32), 10, "cifar-10-batches-py", "ffdd06cdb76e4e754e006cf33f4e84d88893a9c00167fff39f4c823974690268"
-    ),
-}
-NAMES = tuple(_SOURCES)
-
-
 def load(name: str, side: int | None = None, home: Path | None = None) -> Dataset:
     """A data set by name.
+
+    A data set that was published in one part is dealt out; one with test images keeps them.
 
     `digits` are the 1,797 images that scikit-learn ships, their values from 0 to 16 scaled to 0 to 255; in hash order
     every fifth of each class is a test image and every fifth a validation image. `fashion_mnist` (Xiao et al. 2017) and
@@ -139,7 +110,7 @@ def load(name: str, side: int | None = None, home: Path | None = None) -> Datase
     class is a validation image.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `sources.SOURCES`.
         side: Upsample the images to `side` x `side` pixels (bilinear, rounded); None leaves them as they are.
         home: The folder that holds `FashionMNIST/raw`, `cifar-10-batches-py` or `prepared/<name>.npz`; by default
             `paths.data_home()`. A data set that is not there is downloaded into it by torchvision.
@@ -151,8 +122,8 @@ def load(name: str, side: int | None = None, home: Path | None = None) -> Datase
         InputError: No such data set, a side smaller than the images', or files that cannot be downloaded, cannot be
             read or hold something else.
     """
-    check_name("a data set", name, NAMES)
-    source = _SOURCES[name]
+    check_name("a data set", name, SOURCES)
+    source = SOURCES[name]
     smallest = max(source.shape[1:])
     if side is not None and not is_whole(side, smallest):
         raise InputError(
@@ -161,7 +132,7 @@ def load(name: str, side: int | None = None, home: Path | None = None) -> Datase
             "give a larger side, or none to leave the images as they are",
         )
     parts = _read(name, source, data_home() if home is None else as_path("home", home))
-    if name == "digits":
+    if len(parts) == 1:
         hands, part = _deal(parts[0], 5), parts[0]
         train, validation, test = (part.order[chosen] for chosen in (hands < 3, hands == 3, hands == 4))
     else:
@@ -199,18 +170,19 @@ def _upsample(images: Tensor, side: int) -> Tensor:
     return larger
 
 
-def _read(name: str, source: _Source, home: Path) -> list[_Part]:
+def _read(name: str, source: Source, home: Path) -> list[_Part]:
     """The published parts of a data set from the first place that has them, checked against the pinned hash."""
-    place = None if name == "digits" else _locate(name, source, home)
-    if place is None:
-        remedy = "install scikit-learn again, at the version that requirements.lock pins"
+    place = home if source.read else _locate(name, source, home)
+    origin = "the library that it comes with" if source.read else str(place)
+    if source.read:
+        remedy = f"install the library again that {name} comes with, at the version that requirements.lock pins"
     else:
         remedy = (
             f"make sure that {place} can be read; if it can, delete it, and the data set is downloaded again, or set "
             "GREENAI_DATA to a folder that has it whole"
         )
     try:
-        arrays = _read_digits() if place is None else _read_files(name, home, place)
+        arrays = source.read() if source.read else _read_files(source, home, place)
         for images, labels in arrays:
             if images.dtype != np.uint8 or images.shape[1:] != source.shape:
                 raise ValueError(f"images are {images.dtype} of shape {images.shape}")
@@ -221,7 +193,7 @@ def _read(name: str, source: _Source, home: Path) -> list[_Part]:
     except Exception as error:  # readers meet a damaged file with anything from OSError to tokenize.TokenError
         raise InputError(
             f"the files of {name} are whole",
-            f"{type(error).__name__} ({error}) while reading {place or 'the digits of scikit-learn'}",
+            f"{type(error).__name__} ({error}) while reading {origin}",
             remedy,
         ) from error
     parts = [_Part(images, labels.astype(np.int64), _hash_order(images, labels)) for images, labels in arrays]
@@ -229,7 +201,7 @@ def _read(name: str, source: _Source, home: Path) -> list[_Part]:
     if found != source.sha256:
         raise InputError(
             f"the images and labels of {name} have the SHA-256 {source.sha256}",
-            f"{found} from {place or 'the digits of scikit-learn'}",
+            f"{found} from {origin}",
             remedy,
         )
     return parts
@@ -242,7 +214,7 @@ def _hash_order(images: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.i
 
 
 def _sha256(parts: list[_Part]) -> str:
-    """What `_Source.sha256` describes, of what was read."""
+    """What `Source.sha256` describes, of what was read."""
     digest = hashlib.sha256()
     for part in parts:
         pixels = part.images.reshape(len(part.images), -1)
@@ -252,47 +224,37 @@ def _sha256(parts: list[_Part]) -> str:
     return digest.hexdigest()
 
 
-def _read_digits() -> list[_Arrays]:
-    # Imported here: scikit-learn brings scipy and pandas (0.6 s of CPU after torch), which training needs none of.
-    from sklearn.datasets import load_digits  # noqa: PLC0415
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return [(images[:, np.newaxis], digits.target)]
-
-
-def _read_files(name: str, home: Path, place: Path) -> list[_Arrays]:
+def _read_files(source: Source, home: Path, place: Path) -> list[Arrays]:
     """The training and the test part from a prepared archive or from torchvision's layout."""
     if place.suffix == ".npz":
         return [_read_prepared(place, part) for part in ("train", "test")]
-    return [_read_torchvision(name, home, train) for train in (True, False)]
+    return [_read_torchvision(source, home, train) for train in (True, False)]
 
 
-def _read_prepared(archive: Path, part: str) -> _Arrays:
+def _read_prepared(archive: Path, part: str) -> Arrays:
     with np.load(archive, allow_pickle=False) as arrays:
-        images = arrays[f"x_{part}"]
-        images = images.reshape(*images.shape[:3], -1)  # grey images may come without an axis for their one channel
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), arrays[f"y_{part}"]
+        return _channels_first(arrays[f"x_{part}"]), arrays[f"y_{part}"]
 
 
-def _read_torchvision(name: str, root: Path, train: bool) -> _Arrays:
-    data = _torchvision(name, root, train)
-    if name == "cifar10":
-        # torchvision shows the channels last without moving a pixel; the transposition is a view of the original.
-        return np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)), np.array(data.targets)
-    return data.data.unsqueeze(1).numpy(), data.targets.numpy()
+def _read_torchvision(source: Source, root: Path, train: bool) -> Arrays:
+    data = _torchvision(source, root, train)
+    return _channels_first(np.asarray(data.data)), np.asarray(data.targets)
 
 
-def _torchvision(name: str, root: Path, train: bool, download: bool = False) -> Any:
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images that hold their channels last, or have no axis for their one channel, as (N, C, H, W), contiguous."""
+    return np.ascontiguousarray(images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2))
+
+
+def _torchvision(source: Source, root: Path, train: bool, download: bool = False) -> Any:
     # Imported here: torchvision takes 1 s of CPU, half as long as torch and 100 times as long as loading the digits,
     # which do without it.
     from torchvision import datasets  # noqa: PLC0415
 
-    kind = datasets.CIFAR10 if name == "cifar10" else datasets.FashionMNIST
-    return kind(root, train=train, download=download)
+    return getattr(datasets, source.torchvision)(root, train=train, download=download)
 
 
-def _locate(name: str, source: _Source, home: Path) -> Path:
+def _locate(name: str, source: Source, home: Path) -> Path:
     """The folder or the archive of a data set, downloaded if there is neither."""
     folder = home / source.folder
     for place in (folder, home / "prepared" / f"{name}.npz"):
@@ -310,11 +272,11 @@ def _locate(name: str, source: _Source, home: Path) -> Path:
     return folder
 
 
-def _download(name: str, source: _Source, home: Path) -> None:
+def _download(name: str, source: Source, home: Path) -> None:
     """Download beside the data set's place and move it there whole, so that nothing half-written is ever read."""
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix=f"{name}-download-") as staging:
-        _torchvision(name, Path(staging), train=True, download=True)
+        _torchvision(source, Path(staging), train=True, download=True)
         folder = home / source.folder
         folder.parent.mkdir(exist_ok=True)
         try:

@@ -1,13 +1,52 @@
-"""Which network: the frozen specification of the three networks of the study."""
+"""Which network: the networks of the study, and the frozen specification of one of them."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 from greenai_utils.errors import InputError
 from greenai_utils.validation import check_count, check_name, check_switch, is_whole
 
-Kind = Literal["dense_poly", "dense_linear", "simple_cnn"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+
+def dense_poly_widths(linear_layers: int, input_shape: tuple[int, int, int]) -> list[int]:
+    """Widths of the hidden layers of `dense_poly`: max(floor(C H W / 2^i), C) for i = 1, ..., L - 1.
+
+    L are the linear layers, and an image has C channels, height H and width W.
+    """
+    inputs = math.prod(input_shape)
+    return [max(inputs // 2**layer, input_shape[0]) for layer in range(1, linear_layers)]
+
+
+def dense_linear_widths(linear_layers: int, input_shape: tuple[int, int, int]) -> list[int]:
+    """Widths of the hidden layers of `dense_linear`: max(floor(C H W (1 - i / L)), C) for i = 1, ..., L - 1.
+
+    L are the linear layers, and an image has C channels, height H and width W.
+    """
+    inputs = math.prod(input_shape)
+    # In whole numbers, because the floor of a rounded quotient may be one too small.
+    return [max(inputs * (linear_layers - layer) // linear_layers, input_shape[0]) for layer in range(1, linear_layers)]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What makes a kind of network.
+
+    Attributes:
+        hidden_widths: Of its hidden linear layers, by the number of linear layers and the shape (C, H, W) of an image.
+        blocks: Whether convolutional blocks, each with a batch norm, come before the linear layers.
+    """
+
+    hidden_widths: Callable[[int, tuple[int, int, int]], list[int]]
+    blocks: bool = False
+
+
+NETWORKS: dict[str, Architecture] = {
+    "dense_poly": Architecture(dense_poly_widths),
+    "dense_linear": Architecture(dense_linear_widths),
+    "simple_cnn": Architecture(dense_poly_widths, blocks=True),
+}
+"""The kinds of networks by name: builders, counts, both forms of training and profiles go by these entries."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +72,7 @@ class NetworkSpec:
 
     ALWAYS: ClassVar = ("linear_layers", "conv_layers", "relu", "dense_relu")
 
-    kind: Kind
+    kind: str
     linear_layers: int = 3
     conv_layers: int = None  # type: ignore[assignment] # filled in by the kind of the network, like the two below
     relu: bool = None  # type: ignore[assignment]
@@ -41,14 +80,14 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         """Fill in what is not given, by the kind of the network."""
-        check_name("a network", self.kind, KINDS)
+        check_name("a network", self.kind, NETWORKS)
         switches = {"relu": self.relu, "dense_relu": self.dense_relu}
         for name, switch in switches.items():
             if switch is not None:
                 check_switch(name, switch)
         check_count("linear_layers", self.linear_layers)
         conv_layers = self.conv_layers
-        if self.kind == "simple_cnn":
+        if self.has_blocks:
             conv_layers = 2 if conv_layers is None else conv_layers
             check_count("conv_layers", conv_layers)
             switches = {name: switch is not False for name, switch in switches.items()}
@@ -57,7 +96,7 @@ class NetworkSpec:
                 raise InputError(
                     f"{self.kind} has no convolutional blocks",
                     f"conv_layers = {conv_layers!r}",
-                    "leave conv_layers out, or choose simple_cnn",
+                    f"leave conv_layers out, or choose {', '.join(name for name in NETWORKS if NETWORKS[name].blocks)}",
                 )
             if None not in switches.values() and self.relu != self.dense_relu:
                 raise InputError(
@@ -70,10 +109,15 @@ class NetworkSpec:
         for name, value in {"conv_layers": conv_layers, **switches}.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether convolutional blocks, each with a batch norm, come before the linear layers."""
+        return NETWORKS[self.kind].blocks
+
 
 def published(spec: NetworkSpec) -> NetworkSpec:
     """The network as the authors trained it: without activations between its linear layers."""
-    relu = spec.relu if spec.kind == "simple_cnn" else False
+    relu = spec.relu and spec.has_blocks
     return NetworkSpec(spec.kind, spec.linear_layers, spec.conv_layers, relu, dense_relu=False)
 
 

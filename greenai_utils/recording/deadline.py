@@ -1,19 +1,16 @@
-"""A time limit that is kept by not beginning what is not expected to end within it."""
+"""A time limit that is kept by not beginning what may not end within it."""
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-MARGIN = 1.25
-"""Times the longest that anything of a kind has taken is what the next is expected to take at most."""
 
 
 class TimeIsUp(Exception):
-    """What is next would not be expected to end within the limit."""
+    """What is left is shorter than the longest that a piece of work has taken."""
 
 
 class Deadline:
-    """Lets pieces of work begin only while they can be expected to end in time.
+    """Lets pieces of work begin only while the longest so far would end in time.
 
     Args:
         limit_s: From now on, in seconds; None for no limit.
@@ -23,28 +20,24 @@ class Deadline:
     def __init__(self, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._end = None if limit_s is None else clock() + limit_s
-        self._longest: dict[Hashable, float] = {}
+        self._longest_s = 0.0
 
-    def learn(self, kind: Hashable, seconds: float) -> None:
-        """Hear how long a piece of work of a kind took."""
-        self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+    def learn(self, seconds: float) -> None:
+        """Hear how long a piece of work took."""
+        self._longest_s = max(seconds, self._longest_s)
 
-    def expected_s(self, kind: Hashable) -> float:
-        """How long the next piece of a kind may take; of a kind not seen yet, what the longest of all has taken."""
-        return MARGIN * self._longest.get(kind, max(self._longest.values(), default=0.0))
-
-    def require(self, kind: Hashable, before_s: float = 0.0) -> None:
-        """See that there is time for a piece of work of a kind, and for what has to come before it.
+    def require(self, before_s: float = 0.0) -> None:
+        """See that there is time for another piece of work, and for what has to come before it.
 
         Raises:
-            TimeIsUp: It cannot be expected to end within the limit.
+            TimeIsUp: There is not.
         """
-        if self._end is not None and self._clock() + before_s + self.expected_s(kind) >= self._end:
+        if self._end is not None and self._clock() + before_s + self._longest_s >= self._end:
             raise TimeIsUp
 
     @contextmanager
-    def spending(self, kind: Hashable) -> Iterator[None]:
-        """Do a piece of work of a kind in the block, and learn from it."""
+    def spending(self) -> Iterator[None]:
+        """Do a piece of work in the block, and learn from it."""
         begun = self._clock()
         yield
-        self.learn(kind, self._clock() - begun)
+        self.learn(self._clock() - begun)

@@ -1,10 +1,12 @@
 """What plans are made of: steps, and the trial of a task with a configuration."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from greenai_utils.errors import InputError
+from greenai_utils.identity import canonical
 from greenai_utils.networks.specification import NetworkSpec
 from greenai_utils.recording.profile import TaskSettings
 from greenai_utils.recording.store import Record
@@ -26,6 +28,11 @@ class Step:
     place: Record
     parent: Trial | None = None
     pauses: bool = False
+
+    @property
+    def key(self) -> str:
+        """The trial's."""
+        return self.trial.key
 
 
 def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **changes: Any) -> Trial:
@@ -63,3 +70,31 @@ def make_trial(task: TaskSettings, configuration: Mapping[str, float | int], **c
             **changes,
         }
     )
+
+
+def cell_of(trial: Mapping[str, Any]) -> str:
+    """What a recorded trial shares with those that it is compared with as one of a kind: all but what tells them apart.
+
+    Args:
+        trial: See `Trial.as_record`.
+    """
+    apart = ("hyperparameters", "seed", "repetition", "search")
+    return canonical({name: value for name, value in trial.items() if name not in apart})
+
+
+def in_rounds(steps: Iterable[Step]) -> list[Step]:
+    """Steps with every cell once before any twice, whatever the order in which cells and data sets were planned.
+
+    Within a round they keep their order. A plan that is made of complete blocks comes out as it is, and one in which
+    trainings go on from others is left as it is.
+    """
+    planned = list(steps)
+    if any(step.parent is not None for step in planned):
+        return planned
+    seen: Counter[str] = Counter()
+    rounds: list[tuple[int, Step]] = []
+    for step in planned:
+        cell = cell_of(step.trial.as_record())
+        rounds.append((seen[cell], step))
+        seen[cell] += 1
+    return [step for _, step in sorted(rounds, key=lambda placed: placed[0])]

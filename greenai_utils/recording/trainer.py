@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from greenai_utils.energy.meter import Reading
 from greenai_utils.identity import hashed
 from greenai_utils.recording.deadline import Deadline
-from greenai_utils.recording.measuring import kind_of, make_ready, measuring
 from greenai_utils.recording.planning import Step
 from greenai_utils.recording.store import Record, Store
 from greenai_utils.recording.workbench import Workbench
 from greenai_utils.training.checkpoints import Checkpoint, CheckpointFolder
 from greenai_utils.training.engine import Engine
-from greenai_utils.training.population import PopulationOutcome, train_population
-from greenai_utils.training.run import Outcome, check_training, fit, make_network, train
+from greenai_utils.training.loop import fit
+from greenai_utils.training.population import train_population
+from greenai_utils.training.run import Outcome, check_training, make_network, train
 from greenai_utils.training.subnormals import flushing
 from greenai_utils.training.trial import Trial
 
@@ -56,11 +56,11 @@ class Trainer:
         Raises:
             TimeIsUp: It could not be expected to end by the deadline.
         """
-        bench, kind = self._bench, kind_of(self._study, {"trial": step.trial.as_record()})
-        make_ready(bench, self._deadline, kind)
+        bench = self._bench
+        bench.make_ready(self._deadline)
         bench.rehearse(step.trial, self._engine)
         meter, dataset, start = bench.meter, bench.dataset(step.trial), self._start(step)
-        with measuring(bench, self._deadline, kind, step.trial.key) as state:
+        with self._deadline.spending(), bench.observing() as state:
             outcome = train(step.trial, dataset, meter, bench.device, self._engine, start, step.pauses)
         seen = {
             **state.seen,
@@ -83,23 +83,22 @@ class Trainer:
             TimeIsUp: They could not be expected to end by the deadline.
         """
         bench, trials = self._bench, [step.trial for step in steps]
-        kind = kind_of(self._study, {"trial": trials[0].as_record(), "group": {"members": len(trials)}})
-        make_ready(bench, self._deadline, kind)
+        bench.make_ready(self._deadline)
         meter = bench.meter
         dataset = bench.dataset(trials[0])
         starts = [start for step in steps if (start := self._start(step)) is not None]
         pauses = any(step.pauses for step in steps)
-        with measuring(bench, self._deadline, kind, trials[0].key) as state:
+        with self._deadline.spending(), bench.observing() as state:
             outcomes = train_population(trials, dataset, meter, bench.device, self._engine, starts=starts, keep=pauses)
         groups = _groups(trials, outcomes)
         seen = [
             {
                 **state.seen,
-                "training": without_energy(outcome.group).as_record(),
+                "training": without_energy(outcome.training).as_record(),
                 "evaluation": None,
                 "repeats": outcome.repeats,
                 "stacked": True,
-                "group": groups[id(outcome.group)],
+                "group": groups[id(outcome.training)],
                 "share_j": outcome.share_j,
                 "imputed_j": charge,
             }
@@ -111,9 +110,7 @@ class Trainer:
         """Remove the paused trainings that nothing will continue: all but those of trials with these keys."""
         self._paused.keep_only(set(but))
 
-    def _record(
-        self, steps: Sequence[Step], outcomes: Sequence[Outcome | PopulationOutcome], seen: Sequence[Record]
-    ) -> list[Record]:
+    def _record(self, steps: Sequence[Step], outcomes: Sequence[Outcome], seen: Sequence[Record]) -> list[Record]:
         for step, outcome in zip(steps, outcomes, strict=True):
             if step.pauses and outcome.checkpoint is not None:
                 self._paused.save(step.trial.key, outcome.checkpoint)
@@ -163,17 +160,17 @@ def without_energy(group: Reading) -> Reading:
     return Reading(group.duration_s, {}, group.source, group.boundary, group.idle_w, None, group.cpu_s)
 
 
-def _groups(trials: Sequence[Trial], outcomes: Sequence[PopulationOutcome]) -> dict[int, Record]:
+def _groups(trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> dict[int, Record]:
     """What the records of each group share, by the `id` of its reading."""
     keys: dict[int, list[str]] = {}
     for trial, outcome in zip(trials, outcomes, strict=True):
-        keys.setdefault(id(outcome.group), []).append(trial.key)
+        keys.setdefault(id(outcome.training), []).append(trial.key)
     return {
-        id(outcome.group): {
-            "id": hashed(keys[id(outcome.group)], 12),
+        id(outcome.training): {
+            "id": hashed(keys[id(outcome.training)], 12),
             "members": outcome.members,
-            "training": outcome.group.as_record(),
-            "evaluation": None if outcome.group_evaluation is None else outcome.group_evaluation.as_record(),
+            "training": outcome.training.as_record(),
+            "evaluation": None if outcome.evaluation is None else outcome.evaluation.as_record(),
         }
         for outcome in outcomes
     }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 
 from greenai_utils import __version__, paths
-from greenai_utils.energy.counters import CounterError, CumulativeCounter, NoCounter, measured_period
+from greenai_utils.energy.counters import NoCounter
 from greenai_utils.energy.gpu_state import flags_of
 from greenai_utils.energy.machine import machine_description
 from greenai_utils.energy.meter import EnergyMeter
-from greenai_utils.energy.power import PowerSampler, Window, write_trace
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.identity import hashed
 from greenai_utils.networks.datasets import Dataset, load
+from greenai_utils.recording.deadline import Deadline
 from greenai_utils.recording.goes import GoLog, describe_code, read_machine, records_sha256, utc_now
 from greenai_utils.recording.instruments import Instruments, open_instruments
 from greenai_utils.recording.planning import make_trial
@@ -31,8 +31,6 @@ from greenai_utils.training.trial import Trial
 STEADY = 0.05
 """Power counts as steady when two trainings in a row differ by less than this share."""
 MODULES = Engine(stacked=False)
-TRACED = 8
-"""One trial or task in so many has its power traced: chosen by its key, and so spread over all cells alike."""
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Observation:
     """What was seen of the machine while something was measured; complete once its block has ended.
 
     Attributes:
-        seen: What to record: `flags`, and where there are any, `gpus` (state `before` and `after`) and `trace`.
+        seen: What to record: `flags`, and where there are any, `gpus` (state `before` and `after`).
     """
 
     seen: Record = field(default_factory=lambda: {"flags": []})
@@ -55,7 +53,7 @@ class Workbench:
     Args:
         profile: Says which meter, how many threads, and how long to idle and warm up.
         device: Where to train; None takes a GPU if there is one.
-        folder: Holds `records`, `machine.json` and `traces`; None is the profile's own, where a recorded profile is
+        folder: Holds `records` and `machine.json`; None is the profile's own, where a recorded profile is
             only read.
         find: Opens the instruments.
     """
@@ -98,6 +96,12 @@ class Workbench:
         """The meter of this machine, warmed up; see `instruments`."""
         return self.instruments.meter
 
+    def make_ready(self, deadline: Deadline) -> None:
+        """Open the instruments, unless what is next could not end by the deadline; see `TimeIsUp`."""
+        settings = self.profile.meter
+        deadline.require(0.0 if self.opened else settings.idle_s + settings.warmup_s)
+        _ = self.instruments
+
     def dataset(self, trial: Trial) -> Dataset:
         """The data set of a trial on the device, loaded once."""
         name = (trial.dataset, trial.side)
@@ -135,30 +139,14 @@ class Workbench:
         }
 
     @contextmanager
-    def observing(self, key: str) -> Iterator[Observation]:
-        """Look at the GPUs before and after the block, and trace their power during it if the key is of the sample.
-
-        Args:
-            key: Of the trial or task that is measured.
-        """
-        instruments, watch, windows = self.instruments, self.instruments.watch, list[Window]()
-        observation, sampler = Observation(), None
+    def observing(self) -> Iterator[Observation]:
+        """Look at the GPUs before and after the block."""
+        watch, observation = self.instruments.sensors.watch, Observation()
         before = [] if watch is None else watch.state()
-        try:
-            with ExitStack() as polling:
-                if instruments.power is not None and int(key, 16) % TRACED == 0:
-                    instruments.meter.on_close = lambda *window: windows.append(window)
-                    sampler = polling.enter_context(PowerSampler(instruments.power))
-                yield observation
-        finally:
-            instruments.meter.on_close = lambda *window: None
+        yield observation
         if watch is not None:
             after = watch.state()
             observation.seen |= {"flags": flags_of(before, after), "gpus": {"before": before, "after": after}}
-        if sampler is not None:
-            file = self.folder / "traces" / f"{key}.csv.gz"
-            write_trace(file, sampler.trace, windows)
-            observation.seen["trace"] = f"traces/{file.name}"
 
     def close(self, reason: str, quiet: bool = True) -> None:
         """End the go in `machine.json`, if one was begun.
@@ -170,10 +158,10 @@ class Workbench:
         if self._instruments is None:
             return
         found: Record = {"reason": reason}
-        if quiet and self.meter.source != "estimate":
+        if quiet and self.meter.counter.idle_w is None:
             found["idle_w_after"] = self.meter.measure_idle(self.profile.meter.idle_s)
-        if self._instruments.watch is not None:
-            found["gpus_after"] = self._instruments.watch.settings()
+        if self._instruments.sensors.watch is not None:
+            found["gpus_after"] = self._instruments.sensors.watch.settings()
         self._goes.complete(**found, ended=utc_now(), records_sha256=records_sha256(self.folder))
 
     @property
@@ -195,15 +183,13 @@ class Workbench:
         torch.backends.cudnn.allow_tf32 = False
         instruments = self._find(settings)
         meter = instruments.meter
-        if meter.source == "none":
-            raise InputError(
-                "a study counts joules", "the meter 'none'", "choose auto or estimate as the profile's meter"
-            )
+        if not meter.boundary:
+            got = f"the meter {meter.source!r}, which counts nothing"
+            raise InputError("a study counts joules", got, "choose auto or estimate as the profile's meter")
         description = machine_description() | {"source": meter.source, "boundary": meter.boundary}
-        if meter.source == "estimate":
-            description["watts_per_core"] = settings.watts_per_core
+        description |= meter.counter.settings()
         self._machine = identify(self.profile, description, self.folder / "machine.json")
-        watch = instruments.watch
+        watch = instruments.sensors.watch
         self._goes.begin(
             {
                 **describe_code(self.profile),
@@ -219,16 +205,13 @@ class Workbench:
                 "source": meter.source,
                 "boundary": meter.boundary,
                 "gpus_before": None if watch is None else watch.settings(),
-                "power_trace": instruments.gap or f"one trial or task in {TRACED}",
             }
         )
         torch.zeros(1, device=self.device)  # a GPU that a process holds draws more than one that is free
         if watch is not None:
             watch.know_own()
-        if isinstance(meter.counter, CumulativeCounter):
-            self._goes.complete(**_find_period(meter.counter))
-            meter.measure_idle(settings.idle_s)
-        self._goes.complete(idle_w_before=meter.idle_w)
+        self._goes.complete(**meter.counter.find_period())
+        self._goes.complete(idle_w_before=meter.measure_idle(settings.idle_s))
         self._warm_up(meter)
         return instruments
 
@@ -245,16 +228,6 @@ class Workbench:
             if abs(power_w - before_w) < STEADY * power_w:
                 return
             before_w = power_w
-
-
-def _find_period(counter: CumulativeCounter) -> Record:
-    """Measure how often a counter updates and let it know, so that the uncertainties of its readings follow from it."""
-    try:
-        periods_s = measured_period(counter)
-    except CounterError as error:
-        return {"periods_s": counter.periods_s, "period": f"assumed: {error}"}
-    counter.periods_s = periods_s
-    return {"periods_s": periods_s, "period": "measured"}
 
 
 def identify(profile: Profile, description: Record, file: Path) -> str:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -54,7 +55,7 @@ def execute(profile: str, name: str, inputs: Sequence[Path]) -> bool:
     every cell has succeeded.
 
     Args:
-        profile: The value of the notebook's only parameter.
+        profile: The value of the notebook's parameter of that name; `settings`, where there are any, stay unchanged.
         name: The notebook's name, without its ending.
         inputs: Files and folders that the notebook reads or writes. Being missing counts as a content too, so that a
             deleted result is made again. They are read again after execution, since a notebook may add to its records.
@@ -72,7 +73,7 @@ def execute(profile: str, name: str, inputs: Sequence[Path]) -> bool:
     code = _digest_code(notebook, profile)
     if _stored_digest(target) == _digest_inputs(code, inputs):
         return False
-    executed = _run(name, notebook, {"profile": profile})
+    executed = _run(name, notebook, {"profile": profile, **_others(notebook)})
     _clean(executed)
     executed.metadata[METADATA] = {"profile": profile, "inputs_sha256": _digest_inputs(code, inputs)}
     write_text(target, nbformat.writes(executed, version=4) + "\n")
@@ -92,7 +93,13 @@ def _read(name: str) -> NotebookNode:
     return notebook
 
 
-def _run(name: str, notebook: NotebookNode, parameters: dict[str, str]) -> NotebookNode:
+def _others(notebook: NotebookNode) -> dict[str, Any]:
+    """The parameters beside the profile that a notebook has, none of them changed."""
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    return {"settings": {}} if re.search(r"^settings\b", cell.source, re.MULTILINE) else {}
+
+
+def _run(name: str, notebook: NotebookNode, parameters: dict[str, Any]) -> NotebookNode:
     try:
         return papermill.execute_notebook(
             notebook,

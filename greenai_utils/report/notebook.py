@@ -1,101 +1,161 @@
-"""What a notebook calls: one object that records what is missing, and shows tables, figures and sentences."""
+"""What a notebook calls: a study of a profile, with its records, tables and figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from IPython.display import Image, Markdown
+from IPython.core.getipython import get_ipython
+from IPython.display import Image, Markdown, display
+from matplotlib.figure import Figure
 
-from greenai_utils.errors import Gap
-from greenai_utils.recording.profile import Profile, load_profile
-from greenai_utils.report.figures import build_figures, figure_files
-from greenai_utils.report.parameters import require_parameters
-from greenai_utils.report.tables import StudyData, build_table
-from greenai_utils.studies.published.files import Unavailable
-from greenai_utils.studies.runs import record_missing
+from greenai_utils import paths
+from greenai_utils.errors import Gap, InputError
+from greenai_utils.files import write_text
+from greenai_utils.recording.profile import Profile
+from greenai_utils.recording.study import Study
+from greenai_utils.report import outputs
+from greenai_utils.studies import STUDIES, load_profile
+from greenai_utils.studies.data import StudyData
+from greenai_utils.studies.missing import record_missing
+from greenai_utils.validation import check_name
+
+PARAMETERS = ("profile", "settings")
+FIRST_CELLS = 4
+"""Cells that papermill has a kernel execute up to the one that opens a study, its own cell of parameters included."""
 
 
-class Chapter:
-    """One notebook's view of a profile.
+def open_study(name: str, profile: str = "quick", settings: Mapping[str, Any] | None = None) -> "OpenStudy":
+    """Open a study as a notebook does.
 
     Args:
-        namespace: The notebook's `globals()`, right after its parameters: an unknown parameter is an error.
+        name: Of the study: `meter`, `tuning`, `layers`, `fronts`, `published`, `recipes` or `claims`.
+        profile: The name of a profile, or the path of one that ends in `.yaml`.
+        settings: Changes to the profile, nested as in YAML. What is made with them has a name of its own.
 
     Raises:
-        InputError: A parameter or the profile is unknown.
+        InputError: There is no such study or profile, a setting is unknown or out of range, or papermill set a
+            parameter that the notebook does not have.
+    """
+    check_name("a study", name, STUDIES)
+    _refuse_strangers(STUDIES[name])
+    return OpenStudy(STUDIES[name], load_profile(profile, settings))
+
+
+class OpenStudy:
+    """A study of a profile. Nothing is written unless papermill runs the notebook.
+
+    Args:
+        study: The study.
+        profile: The profile.
 
     Attributes:
+        study: The study.
         profile: The settings.
     """
 
-    def __init__(self, namespace: Mapping[str, Any]) -> None:
-        require_parameters(namespace, {"profile"})
-        self.profile: Profile = load_profile(namespace["profile"])
-        self._data: StudyData | None = None
-        self._gap_explained = False
-        self._last_gap = ""
-
-    def record(self, *studies: str) -> Markdown:
-        """Train what studies lack; a study that is recorded takes no time and no energy."""
-        return Markdown(f"*{record_missing(self.profile, studies)}.*")
+    def __init__(self, study: Study, profile: Profile) -> None:
+        self.study = study
+        self.profile = profile
+        self._read: dict[str, pd.DataFrame] = {}
+        self._writes = _run_by_papermill()
 
     def describe(self) -> Markdown:
         """The profile in a sentence."""
         return Markdown(f"**Profile `{self.profile.name}`.** {self.profile.description}")
 
-    def settings(self, study: str) -> pd.DataFrame:
-        """The settings of a study, one row a setting; `task.` marks those of its task that the study has too.
-
-        Args:
-            study: A field of the profile: `meter_study`, `tuning`, `layers`, ...
-        """
-        own = asdict(getattr(self.profile, study))
+    def settings(self, section: str) -> pd.DataFrame:
+        """The settings of a section of the profile, one row a setting; `task.` marks those that the section has too."""
+        own = asdict(getattr(self.profile, section))
         task = own.pop("task", {})
         rows = {f"task.{name}" if name in own else name: value for name, value in task.items()} | own
         shown = {name: _in_words(value) for name, value in rows.items()}
         return pd.DataFrame({"setting": shown.keys(), "value": shown.values()}).dropna().set_index("setting")
 
-    @property
+    def record(self, *names: str) -> Markdown:
+        """Record what is missing of what the study records, or of what is named; what is recorded takes no energy."""
+        own = [series.name for series in self.study.series]
+        return Markdown(f"*{record_missing(self.profile, names or own)}.*")
+
+    @cached_property
     def data(self) -> StudyData:
-        """The profile's recorded trials, read once, after `record`."""
-        if self._data is None:
-            self._data = StudyData.read(self.profile)
-        return self._data
+        """Everything that is recorded for the profile, read once, after `record`."""
+        return StudyData.read(self.profile)
 
-    def table(self, name: str) -> pd.DataFrame | Markdown:
-        """Compute a table, write it as CSV, and return it; say the gap where what it rests on is missing."""
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of this study or another, as its CSV file holds it.
+
+        Raises:
+            Gap: It rests on something that cannot be had; see `where_available`.
+            InputError: There is no such table, or the records do not suffice for it.
+        """
+        if name not in self._read:
+            file = outputs.table_file(self.profile.name, name)
+            if file.exists() and outputs.are_current(self.profile):
+                self._read[name] = outputs.from_csv(file)
+            else:
+                content = outputs.make_table(self.data, name)
+                if self._writes:
+                    write_text(file, content)
+                self._read[name] = outputs.from_csv(content)
+        return self._read[name].copy()
+
+    def figure(self, name: str, figure: Figure) -> Image:
+        """Show a figure with the line that says where its joules come from.
+
+        Args:
+            name: Of its files, which are written where papermill runs the notebook.
+            figure: Drawn from tables.
+        """
+        note = outputs.note_of(self.profile, name, self.table)
+        drawn = (
+            outputs.write_figure(self.profile.name, name, figure, note)
+            if self._writes
+            else outputs.finish(figure, note)
+        )
+        return Image(data=drawn, format="png", width=900)
+
+    @contextmanager
+    def where_available(self) -> Iterator[None]:
+        """Say in words what is missing, instead of an error, where what the block needs cannot be had."""
         try:
-            return build_table(self.data, name)
+            yield
         except Gap as gap:
-            return self._stated(gap, f"table `{name}`")
-
-    def figure(self, name: str) -> Image | Markdown:
-        """Draw a figure, write it as PNG and SVG, and show the PNG; a gap, said in words, like `table`."""
-        try:
-            build_figures(self.data, [name])
-        except Gap as gap:
-            return self._stated(gap, f"figure `{name}`")
-        png, _ = figure_files(self.profile.name, name)
-        return Image(filename=str(png), width=900)
-
-    def say(self, sentences: Callable[[StudyData], str]) -> Markdown:
-        """Sentences whose every number is computed from the records; a gap, said in words, like `table`."""
-        try:
-            return Markdown(sentences(self.data))
-        except Gap as gap:
-            return self._stated(gap, "what would be said here")
-
-    def _stated(self, gap: Gap, what: str) -> Markdown:
-        """A gap in the place of what would stand here; what to do about missing files is said once a chapter."""
-        if not isinstance(gap, Unavailable):
-            again, self._last_gap = str(gap) == self._last_gap, str(gap)
-            if again:
-                return Markdown(f"> **Gap**: {what} is left out, for the same reason.")
             remedy = gap.remedy[:1].upper() + gap.remedy[1:]
-            return Markdown(f"> **Gap**: {what} is left out, because {gap.got}. {remedy}.")
-        remedy, self._gap_explained = "" if self._gap_explained else f" {gap}", True
-        return Markdown(f"> **Gap: the authors' data are missing**, and with them {what}.{remedy}")
+            display(Markdown(f"> **Gap**: this part is left out, because of {gap.got}. {remedy}."))
+
+
+def _refuse_strangers(study: Study) -> None:
+    """Make sure that papermill set no parameter that the notebook does not have; papermill itself only warns.
+
+    Raises:
+        InputError: It did.
+    """
+    shell = get_ipython()
+    if shell is None or shell.execution_count > FIRST_CELLS:  # later, a plain value may be the reader's own
+        return
+    plain = (str, int, float, bool, list, dict, type(None))
+    names = [name for name, value in shell.user_ns.items() if isinstance(value, plain) and not name.startswith("_")]
+    strangers = [name for name in names if name not in {*PARAMETERS, *shell.user_ns_hidden}]
+    file = paths.NOTEBOOKS / f"{study.notebook}.ipynb"
+    if strangers and file.exists():
+        from papermill import inspect_notebook  # noqa: PLC0415 (takes a second, and is seldom needed)
+
+        known = sorted({*PARAMETERS, *inspect_notebook(str(file))})
+        if unknown := sorted(set(strangers) - set(known)):
+            raise InputError(
+                f"this notebook's parameters are {', '.join(known)}",
+                ", ".join(unknown),
+                "leave it out or correct its spelling",
+            )
+
+
+def _run_by_papermill() -> bool:
+    """Whether papermill executes the cells here: it adds a cell of its own that begins with this word."""
+    shell = get_ipython()
+    return shell is not None and any(cell.startswith("# Parameters") for cell in shell.user_ns.get("In", []))
 
 
 def _in_words(value: object) -> object:

@@ -2,31 +2,24 @@
 
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
 from greenai_utils import paths
-from greenai_utils.errors import Gap, InputError
+from greenai_utils.energy.counters import is_estimate
+from greenai_utils.energy.meter import JOULES_PER_KWH
+from greenai_utils.errors import InputError
+from greenai_utils.files import write_text
 from greenai_utils.recording.goes import not_recorded
-from greenai_utils.recording.profile import Profile, load_profile
-from greenai_utils.recording.store import Record, Store, check_writable
+from greenai_utils.recording.profile import Profile
+from greenai_utils.recording.store import Store, check_writable
+from greenai_utils.report import outputs
 from greenai_utils.report.execute import execute, notebook_names
-from greenai_utils.report.figures import FIGURES, OPTIONAL_FIGURES, PUBLISHED_FIGURES, build_figures, figure_files
 from greenai_utils.report.html import build
-from greenai_utils.report.tables import METER_TABLES, PUBLISHED_TABLES, TABLES, build_table, write_tables
-from greenai_utils.studies.claims.tables import SHIPPED, recorded_profiles
-from greenai_utils.studies.published.files import Unavailable, fetch_all, local_files
-from greenai_utils.studies.runs import record_missing
-from greenai_utils.studies.study_data import StudyData
-
-JOULES_PER_KWH = 3.6e6
-ON_PUBLISHED_DATA = ("04-published-data", "05-greener-training", "06-claims")
-"""The notebooks that read the authors' data."""
-ON_SHIPPED_RECORDS = "06-claims"
-"""The notebook that reads the records of other profiles, those that ship."""
+from greenai_utils.studies import load_profile
+from greenai_utils.studies.data import StudyData, spent, trials_table
+from greenai_utils.studies.missing import record_missing
+from greenai_utils.studies.published.files import Unavailable, fetch_all
 
 
 def reproduce(name: str) -> str:
@@ -45,6 +38,8 @@ def reproduce(name: str) -> str:
         with FileLock(folder / ".running", timeout=0):
             before = {record["key"] for record in Store(paths.records_folder(name))}
             training = record_missing(profile)
+            _fetch_published()
+            make_tables(profile)
             executed = execute_notebooks(profile)
             _restore_deleted(profile)
             index = build(name)
@@ -54,8 +49,6 @@ def reproduce(name: str) -> str:
             "another one under way",
             "wait for it to end or stop it",
         ) from error
-    records = list(Store(paths.records_folder(name)))
-    new = [record for record in records if record["key"] not in before]
     lines = [
         "",
         f"Profile {name}: {profile.description}",
@@ -64,70 +57,73 @@ def reproduce(name: str) -> str:
         f"  tables     {_shown(paths.tables_folder(name))}",
         f"  trainings  {training}",
         f"  notebooks  {executed}",
-        *(f"  energy     {line}" for line in _energy_lines(profile, new, records)),
+        *(f"  energy     {line}" for line in _energy_lines(profile, before)),
         f"  seconds    {time.monotonic() - started:.0f}",
     ]
     return "\n".join(lines)
 
 
-def execute_notebooks(profile: Profile) -> str:
-    """Execute the notebooks whose inputs have changed, in order, and say how many that were.
-
-    Whether the authors' data are here is an input too: notebooks that state a gap for want of them are executed again
-    once they have come.
-
-    Raises:
-        InputError: A file of the authors' data is not the published one, or as `execute`.
-    """
-    inputs = [
-        paths.profile_file(profile.name),
-        paths.records_folder(profile.name),
-        paths.machine_file(profile.name),
-    ]
+def _fetch_published() -> None:
     try:
         fetch_all()
     except Unavailable as gap:
         print(f"going on without the authors' data: {gap}", file=sys.stderr, flush=True)
+
+
+def make_tables(profile: Profile) -> None:
+    """Make the tables of a profile from its records, unless they were made from the same."""
+    inputs = outputs.inputs_of(profile)
+    if not outputs.are_current(profile, inputs):
+        outputs.write_tables(StudyData.read(profile))
+        write_text(paths.tables_folder(profile.name) / outputs.STAMP, inputs)
+
+
+def execute_notebooks(profile: Profile) -> str:
+    """Execute the notebooks whose inputs have changed, in order, and say how many that were.
+
+    Raises:
+        InputError: As `execute`.
+    """
+    inputs = [paths.tables_folder(profile.name), paths.machine_file(profile.name)]
     names = notebook_names()
     executed = 0
     for position, notebook in enumerate(names, start=1):
         print(f"notebook {position} of {len(names)}: {notebook}", file=sys.stderr, flush=True)
-        own = [*inputs, *(local_files() if notebook in ON_PUBLISHED_DATA else [])]
-        if notebook == ON_SHIPPED_RECORDS:
-            own += [SHIPPED / name / "records" for name in recorded_profiles(profile.name)]
-        executed += execute(profile.name, notebook, own)
+        executed += execute(profile.name, notebook, inputs)
     return f"{executed} of {len(names)} executed now, the others unchanged"
 
 
 def _restore_deleted(profile: Profile) -> None:
-    """Make again what notebooks that were not executed had once made, and somebody has deleted since."""
-    here = all(file.exists() for file in local_files())
-    tables = [*TABLES, *METER_TABLES, *(PUBLISHED_TABLES if here else ())]
-    figures = [*FIGURES, *OPTIONAL_FIGURES, *(PUBLISHED_FIGURES if here else ())]
-    lost_tables = [name for name in tables if not (paths.tables_folder(profile.name) / f"{name}.csv").exists()]
-    lost_figures = [name for name in figures if not all(file.exists() for file in figure_files(profile.name, name))]
-    if lost_tables or lost_figures:
-        data = StudyData.read(profile)
-        for name in lost_tables:
-            with suppress(Gap):
-                build_table(data, name)
-        for name in lost_figures:
-            with suppress(Gap):
-                build_figures(data, [name])
+    """Draw again what notebooks that were not executed had once drawn, and somebody has deleted since."""
+    known = outputs.known_figures()
+    lost = [name for name in known if not all(file.exists() for file in outputs.figure_files(profile.name, name))]
+    outputs.write_figures(profile, lost)
 
 
-def rebuild_figures(name: str) -> str:
-    """Rebuild all tables and figures of a profile from its records alone.
+def rebuild_figures(name: str, from_records: bool = False) -> str:
+    """Draw every figure of a profile from its tables.
+
+    Args:
+        name: The profile's.
+        from_records: Make the tables from the records first.
 
     Raises:
-        InputError: The profile is unknown or has no records.
+        InputError: The profile is unknown or has no tables or records.
     """
     profile = load_profile(name)
-    data = StudyData.read(profile)
-    write_tables(data)
-    build_figures(data)
-    made = f"{len(FIGURES)} figures in {_shown(paths.figures_folder(name))}"
-    return f"{made}\nleft out: tables and figures of the authors' data. {data.gap}" if data.gap else made
+    if from_records:
+        outputs.write_tables(StudyData.read(profile))
+    folder = paths.tables_folder(profile.name)
+    if profile.recorded and not len(Store(paths.records_folder(profile.name))):
+        raise not_recorded(profile)
+    if not any(folder.glob("*.csv")):
+        raise InputError(
+            f"profile {name} has tables", f"none in {_shown(folder)}", f"run `make reproduce PROFILE={name}`"
+        )
+    drawn = outputs.write_figures(profile)
+    left = [each for each in outputs.known_figures() if each not in drawn]
+    made = f"{len(drawn)} figures in {_shown(paths.figures_folder(profile.name))}"
+    return f"{made}\nleft out, for want of their tables: {', '.join(left)}" if left else made
 
 
 def rebuild_report(name: str) -> str:
@@ -139,39 +135,26 @@ def rebuild_report(name: str) -> str:
     return f"report in {_shown(build(load_profile(name).name))}"
 
 
-def _energy_lines(profile: Profile, new: Iterable[Record], records: Iterable[Record]) -> list[str]:
+def _energy_lines(profile: Profile, before: set[str]) -> list[str]:
+    """What this run and all records took: trainings, evaluations, proposals and other tasks, each source by itself.
+
+    Args:
+        profile: The profile.
+        before: Keys of what had been recorded before this run.
+    """
+    store = Store(paths.records_folder(profile.name))
+    trials, tasks = trials_table(store), [record for record in store if "task" in record]
+    new = spent(trials[~trials["key"].isin(before)], [task for task in tasks if task["key"] not in before])
     lines = []
-    for label, chosen in (("this run", new), ("all records", records)):
-        for source, joules in sorted(_joules_by_source(chosen).items()):
+    for label, taken in (("this run", new), ("all records", spent(trials, tasks))):
+        for source, joules in taken.groupby("source")["energy_j"].sum().items():
             grams = joules / JOULES_PER_KWH * profile.carbon.grams_per_kwh
-            kind = "estimated" if source == "estimate" else f"counted by {source}"
+            kind = "estimated" if is_estimate(source) else f"counted by {source}"
             lines.append(f"{label}: {joules:,.0f} J {kind}, {grams:.2g} gCO2e")
-        if not lines or not lines[-1].startswith(label):
+        if taken.empty:
             lines.append(f"{label}: nothing was trained")
     lines.append(f"grid intensity: {profile.carbon.grams_per_kwh:g} g/kWh, {profile.carbon.source}")
     return lines
-
-
-def _joules_by_source(records: Iterable[Record]) -> dict[str, float]:
-    """Gross joules of training, evaluating, proposing and of tasks, never summed over different sources.
-
-    The joules of a population stand in the record of every member and count once.
-    """
-    joules: dict[str, float] = defaultdict(float)
-    groups = set()
-    for record in records:
-        parts = [record]
-        group = record.get("group")
-        if group and group["id"] not in groups:
-            groups.add(group["id"])
-            parts.append({**group, "repeats": record["repeats"]})
-        for part in parts:
-            for window in ("training", "evaluation", "tuner", "spent"):
-                reading = part.get(window)
-                if reading and reading["gross_j"] is not None:  # none for a window too short for its counter
-                    repeats = part["repeats"] if window == "training" else 1
-                    joules[reading["source"]] += reading["gross_j"] * repeats
-    return dict(joules)
 
 
 def _shown(path: object) -> str:

@@ -16,11 +16,10 @@ from greenai_utils import paths
 from greenai_utils.energy.meter import Reading
 from greenai_utils.errors import ExpectedError, InputError
 from greenai_utils.recording.goes import changed_records, not_recorded, read_machine, remarks, require_same_profile
-from greenai_utils.recording.profile import Profile, load_profile
+from greenai_utils.recording.profile import Profile
 from greenai_utils.recording.store import Record, Store
 from greenai_utils.report.executed import check_executed
-from greenai_utils.report.figures import CLAIM_FIGURES, PUBLISHED_FIGURES
-from greenai_utils.report.tables import CLAIM_TABLES, COST_TABLES, PUBLISHED_TABLES
+from greenai_utils.studies import STUDIES, load_profile
 from greenai_utils.studies.published.files import local_files
 
 IMAGE_TOLERANCE = 5.0
@@ -30,7 +29,10 @@ READINGS = ("training", "evaluation", "tuner", "spent", "trained", "preparation"
 """The fields of records, and of the groups in them, that hold readings."""
 NEVER_KEPT = "published_trials"
 """The table of the authors' own rows, which does not ship."""
-ON_PUBLISHED = (*PUBLISHED_TABLES, *PUBLISHED_FIGURES, *COST_TABLES, *CLAIM_TABLES, *CLAIM_FIGURES)
+ON_PUBLISHED = (
+    *(name for study in ("published", "claims") for name in (*STUDIES[study].tables, *STUDIES[study].figures)),
+    *("compendium_cost", "05-compendium-cost"),
+)
 """What rests on the authors' data, and comes out differently without them."""
 
 
@@ -62,7 +64,7 @@ def verify(name: str) -> str:
     with TemporaryDirectory() as temporary:
         data = Path(temporary) / paths.records_folder(name).parent.relative_to(paths.output_root())
         shutil.copytree(paths.records_folder(name), data / "records", ignore=shutil.ignore_patterns(".*"))
-        command = [sys.executable, "-m", "greenai_utils", "figures", "--profile", profile.name]
+        command = [sys.executable, "-m", "greenai_utils", "figures", "--from-records", "--profile", profile.name]
         done = subprocess.run(
             command, env={**os.environ, "GREENAI_OUTPUT": temporary}, capture_output=True, text=True, check=False
         )

@@ -28,11 +28,9 @@ class Spent:
 
     @classmethod
     def of(cls, readings: Iterable[Mapping[str, Any]], lengths: Iterable[float] | None = None) -> Self:
-        """Add up the recorded readings of a search's trainings, whoever made them and when.
+        """Add up the recorded readings of trainings: `gross_j`, `duration_s`, `source` and `boundary` of each.
 
-        Args:
-            readings: `gross_j`, `duration_s`, `source` and `boundary` of each training.
-            lengths: The share of the full length that each of them trained; None where all are full.
+        `lengths` are the shares of the full length that they trained; None where all are full.
 
         Raises:
             InputError: Readings come from different sources or boundaries, so that their joules cannot be added.

@@ -7,8 +7,7 @@ from hyperopt import tpe
 from numpy.typing import NDArray
 from sklearn.linear_model import BayesianRidge
 
-from greenai_utils.search.base import Strategy, Suggestion, check_startup
-from greenai_utils.search.spaces import Space
+from greenai_utils.search.base import Strategy, Suggestion
 
 Vector = NDArray[np.float64]
 
@@ -27,43 +26,24 @@ class EnergyAwareParzen(Strategy):
 
     Unlike TPE, which takes the best value of each dimension on its own, it chooses among whole configurations: what one
     costs depends on all dimensions at once.
-
-    Args:
-        space: What may be changed.
-        seed: Zero or more.
-        trials: The budget, in trainings of full length.
-        startup: So many random trials come first; at least 1.
-
-    Raises:
-        InputError: The seed, the budget or the start is out of range.
     """
 
     name = "energy_tpe"
     needs_cost = True
 
-    def __init__(self, space: Space, seed: int, trials: int, startup: int = 20) -> None:
-        super().__init__(space, seed, trials)
-        self._startup = check_startup(startup)
-
     def _suggest(self, index: int, seed: int) -> Suggestion:
         rng = np.random.default_rng(seed)
-        if index < self._startup or not self._told:
+        if index < self.startup:
             return Suggestion(index, self.space.from_unit(rng.random(len(self.space.dimensions))))
-        candidates, improvement = self._weigh(rng)
         told = np.array([self.space.to_unit(record.configuration) for record in self.history])
+        candidates, improvement = self._weigh(told, rng)
         log_joules = np.log(np.array([record.cost_j for record in self.history], dtype=float))
         predicted = BayesianRidge().fit(told, log_joules).predict(candidates)
         return Suggestion(index, self.space.from_unit(candidates[int(np.argmax(np.log(improvement) - predicted))]))
 
-    def _weigh(self, rng: np.random.Generator) -> tuple[Vector, Vector]:
-        """Candidates, shape (n, dimensions), and the improvement expected of each up to a factor, shape (n,).
-
-        An outstanding suggestion counts as one of the worst.
-        """
-        scores = np.array(
-            [self._told[each.index].score if each.index in self._told else -np.inf for each in self._asked]
-        )
-        points = np.array([self.space.to_unit(each.configuration) for each in self._asked])
+    def _weigh(self, points: Vector, rng: np.random.Generator) -> tuple[Vector, Vector]:
+        """Candidates, shape (n, dimensions), and the improvement expected of each up to a factor, shape (n,)."""
+        scores = np.array([record.score for record in self.history])
         best = np.zeros(len(points), dtype=bool)
         best[np.argsort(-scores, kind="stable")[: math.ceil(0.25 * math.sqrt(len(points)))]] = True
         good = [tpe.adaptive_parzen_normal(column, 1.0, 0.5, 1.0) for column in points[best].T]

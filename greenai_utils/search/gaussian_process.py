@@ -13,9 +13,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from threadpoolctl import ThreadpoolController
 
-from greenai_utils.search.base import Strategy, Suggestion, check_startup
+from greenai_utils.search.base import Strategy, Suggestion
 from greenai_utils.search.sampling import sobol_points
-from greenai_utils.search.spaces import Space
 
 Vector = NDArray[np.float64]
 
@@ -36,42 +35,25 @@ class GaussianProcessSearch(Strategy):
     Inputs are scaled to the unit cube, each on its dimension's own scale. The kernel is a Matern 5/2 with a length for
     each dimension plus white noise, fitted anew for every suggestion by maximum likelihood. Since scores are noisy, a
     candidate improves on the best posterior mean at a trained configuration rather than on the best score (Picheny,
-    Wagner and Ginsbourger 2013). An outstanding suggestion counts as the worst score so far (the constant liar of
-    Ginsbourger, Le Riche and Carraro 2010). The search starts with a scrambled Sobol sequence.
-
-    Args:
-        space: What may be changed.
-        seed: Zero or more.
-        trials: The budget, in trainings of full length.
-        startup: So many trials of the Sobol sequence come first; at least 1.
-
-    Raises:
-        InputError: The seed, the budget or the start is out of range.
+    Wagner and Ginsbourger 2013). The search starts with a scrambled Sobol sequence.
     """
 
     name = "gp"
 
-    def __init__(self, space: Space, seed: int, trials: int, startup: int = 20) -> None:
-        super().__init__(space, seed, trials)
-        self._startup = check_startup(startup)
-        self._start = sobol_points(len(space.dimensions), self.trials, self.seed)
+    def _prepare(self) -> None:
+        self._start = sobol_points(len(self.space.dimensions), self.trials, self.seed)
         # One thread: matrices this small gain nothing from more, and the order of additions stays the same everywhere.
         self._threads = ThreadpoolController()
 
     def _suggest(self, index: int, seed: int) -> Suggestion:
-        if index < self._startup or not self._told:
+        if index < self.startup:
             return Suggestion(index, self.space.from_unit(self._start[index]))
         rng = np.random.default_rng(seed)
         told = np.array([self.space.to_unit(record.configuration) for record in self.history])
         values = self._values(rng)
-        waiting = np.array([self.space.to_unit(each.configuration) for each in self.outstanding]).reshape(
-            -1, told.shape[1]
-        )
-        points = np.vstack([told, waiting])
-        targets = np.concatenate([values, np.full(len(waiting), values.min())])
         candidates = self.space.snap(_candidates(told[np.argsort(-values, kind="stable")[:BEST]], rng))
         with self._threads.limit(limits=1):
-            predict = fit_gaussian_process(points, targets)
+            predict = fit_gaussian_process(told, values)
             incumbent = predict(told)[0].max()
             best = int(np.argmax(expected_improvement(*predict(candidates), incumbent)))
         return Suggestion(index, self.space.from_unit(candidates[best]))
@@ -101,15 +83,11 @@ class TwoObjectiveSearch(GaussianProcessSearch):
 
 
 def fit_gaussian_process(points: Vector, values: Vector) -> Callable[[Vector], tuple[Vector, Vector]]:
-    """Fit a Gaussian process with Matern 5/2 kernel and white noise.
+    """Fit a Gaussian process with Matern 5/2 kernel and white noise to values, shape (trials,), at points of the unit
+    cube, shape (trials, dimensions).
 
-    Args:
-        points: Shape (trials, dimensions), in the unit cube.
-        values: Shape (trials,).
-
-    Returns:
-        A function of points, shape (n, dimensions), that gives the mean and the standard deviation of the noiseless
-        value at each, shape (n,).
+    It is returned as a function of points, shape (n, dimensions), that gives the mean and the standard deviation of the
+    noiseless value at each, shape (n,).
     """
     centre, spread = values.mean(), values.std() or 1.0
     lengths = np.full(points.shape[1], 0.5)
@@ -130,13 +108,7 @@ def fit_gaussian_process(points: Vector, values: Vector) -> Callable[[Vector], t
 
 
 def expected_improvement(mean: Vector, deviation: Vector, best: float) -> Vector:
-    """How much a normal variable exceeds `best` on average, counting shortfalls as zero (Jones et al. 1998, eq. 15).
-
-    Args:
-        mean: Shape (n,).
-        deviation: Standard deviations, positive, shape (n,).
-        best: The value to exceed.
-    """
+    """How much normal variables exceed `best` on average, counting shortfalls as zero (Jones et al. 1998, eq. 15)."""
     z = (mean - best) / deviation
     return deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi))
 

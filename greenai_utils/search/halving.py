@@ -15,7 +15,6 @@ import numpy as np
 
 from greenai_utils.errors import InputError
 from greenai_utils.search.base import Strategy, Suggestion
-from greenai_utils.search.spaces import Space
 
 ETA = 3
 """One in so many is promoted, and trains so many times as long; the default of Li et al. (2018)."""
@@ -67,35 +66,25 @@ class HalvingStrategy(Strategy):
     """Brackets of rungs, one after another while they fit the budget.
 
     A bracket starts some random configurations at a short length, continues the best third of them to three times that
-    length, and so on to the full length. The next rung waits until the scores of the last are all told; of equal scores
-    the earlier goes first. A bracket that does not fit the rest of the budget is not begun.
-
-    Args:
-        space: What may be changed.
-        seed: Zero or more.
-        trials: The budget, in trainings of full length: a continued training counts by what it adds.
+    length, and so on to the full length; of equal scores the earlier goes first. A continued training counts by what it
+    adds. A bracket that does not fit the rest of the budget is not begun.
 
     Raises:
-        InputError: The seed is out of range, or the budget too small for the first bracket.
+        InputError: The budget is too small for the first bracket.
     """
 
     brackets: ClassVar[tuple[tuple[int, int], ...]]
     """For each bracket, in turn: its number of configurations, and how many times it is halved."""
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
-        super().__init__(space, seed, trials)
+    def _prepare(self) -> None:
         self._rungs = list(self._plan())
         if not self._rungs:
             raise InputError(
                 f"{self.name} needs a budget for its first bracket",
-                f"{trials} trials",
+                f"{self.trials} trials",
                 "raise trials, or choose a strategy that trains at full length",
             )
-
-    @property
-    def planned_trials(self) -> int:
-        """The number of rungs that trainings climb, continued ones counted again."""
-        return self._rungs[-1].start + self._rungs[-1].size
+        self.planned_trials = self._rungs[-1].start + self._rungs[-1].size
 
     def _plan(self) -> Iterator[Rung]:
         left, start = self.trials * ETA**HALVINGS, 0
@@ -110,9 +99,6 @@ class HalvingStrategy(Strategy):
                 return
             yield from bracket
 
-    def _rung(self, index: int) -> Rung:
-        return next(rung for rung in self._rungs if index in rung.indices)
-
     def may_continue(self, index: int) -> bool:
         """Whether the training of this suggestion may yet be promoted, or has been and is not told of."""
         above = next((rung for rung in self._rungs if rung.below is not None and index in rung.below.indices), None)
@@ -120,20 +106,16 @@ class HalvingStrategy(Strategy):
             return False
         promoted = [each.index for each in self._asked if each.parent == index]
         if promoted:
-            return promoted[0] not in self._told
+            return promoted[0] >= len(self.history)
         return len(self._asked) < above.start + above.size
 
-    def _waits(self) -> bool:
-        below = self._rung(len(self._asked)).below
-        return below is not None and any(index not in self._told for index in below.indices)
-
     def _suggest(self, index: int, seed: int) -> Suggestion:
-        rung = self._rung(index)
+        rung = next(rung for rung in self._rungs if index in rung.indices)
         fidelity = share_of(rung.length)
         if rung.below is None:
             point = np.random.default_rng(seed).random(len(self.space.dimensions))
             return Suggestion(index, self.space.from_unit(point), fidelity)
-        parent = sorted(rung.below.indices, key=lambda each: (-self._told[each].score, each))[index - rung.start]
+        parent = sorted(rung.below.indices, key=lambda each: (-self.history[each].score, each))[index - rung.start]
         return Suggestion(index, self._asked[parent].configuration, fidelity, parent)
 
 

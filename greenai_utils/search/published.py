@@ -14,6 +14,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from threadpoolctl import ThreadpoolController
 
 from greenai_utils.search.base import Strategy, Suggestion
+from greenai_utils.search.sampling import GridSearch
 from greenai_utils.search.spaces import Configuration, Dimension, Space
 
 LEVELS = 5
@@ -31,26 +32,16 @@ class PublishedRandom(Strategy):
         return Suggestion(index, _configuration(self.space, _uniform(self.space, 1, np.random.default_rng(seed))[0]))
 
 
-class PublishedGrid(Strategy):
+class PublishedGrid(GridSearch):
     """Random points of a lattice of five levels a dimension that leaves out every upper bound, none of them twice."""
 
     name = "published_grid"
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
-        super().__init__(space, seed, trials)
-        self._levels = [published_levels(dimension) for dimension in space.dimensions]
+    def _prepare(self) -> None:
+        self._levels = [published_levels(dimension) for dimension in self.space.dimensions]
         points = math.prod(map(len, self._levels))
         self._order = np.random.default_rng(self.seed).choice(points, size=min(self.trials, points), replace=False)
-
-    @property
-    def planned_trials(self) -> int:
-        """The budget, or the size of the lattice if that is smaller."""
-        return len(self._order)
-
-    def _suggest(self, index: int, seed: int) -> Suggestion:
-        places = np.unravel_index(self._order[index], [len(levels) for levels in self._levels])
-        point = [levels[place] for levels, place in zip(self._levels, places, strict=True)]
-        return Suggestion(index, dict(zip(self.space.names, point, strict=True)))
+        self.planned_trials = len(self._order)
 
 
 class PublishedGaussianProcess(Strategy):
@@ -68,14 +59,13 @@ class PublishedGaussianProcess(Strategy):
 
     name = "published_gp"
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
-        super().__init__(space, seed, trials)
+    def _prepare(self) -> None:
         # One thread, so that the order of additions, and with it the choice among near equals, is always the same.
         self._threads = ThreadpoolController()
 
     def _suggest(self, index: int, seed: int) -> Suggestion:
         rng = np.random.default_rng(seed)
-        if not self._told:
+        if not self.history:
             return Suggestion(index, _configuration(self.space, _uniform(self.space, 1, rng)[0]))
         points = np.array([[record.configuration[name] for name in self.space.names] for record in self.history])
         scores = np.array([record.score for record in self.history])

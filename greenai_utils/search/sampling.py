@@ -20,15 +20,10 @@ class GridSearch(Strategy):
 
     name = "grid"
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
-        super().__init__(space, seed, trials)
-        self._levels = lattice(space, self.trials)
+    def _prepare(self) -> None:
+        self._levels = lattice(self.space, self.trials)
         self._order = np.random.default_rng(self.seed).permutation(math.prod(map(len, self._levels)))
-
-    @property
-    def planned_trials(self) -> int:
-        """The number of points in the lattice."""
-        return len(self._order)
+        self.planned_trials = len(self._order)
 
     def _suggest(self, index: int, seed: int) -> Suggestion:
         places = np.unravel_index(self._order[index], [len(levels) for levels in self._levels])
@@ -40,10 +35,6 @@ def lattice(space: Space, points: int) -> list[tuple[float | int, ...]]:
     """The levels of each dimension of the largest lattice of at most so many points.
 
     Dimensions gain a level in turn, first to last, as long as the lattice fits.
-
-    Args:
-        space: The dimensions.
-        points: At least 1.
     """
     counts = [1] * len(space.dimensions)
     grows = True
@@ -61,9 +52,8 @@ class SobolSearch(Strategy):
 
     name = "sobol"
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
-        super().__init__(space, seed, trials)
-        self._points = sobol_points(len(space.dimensions), self.trials, self.seed)
+    def _prepare(self) -> None:
+        self._points = sobol_points(len(self.space.dimensions), self.trials, self.seed)
 
     def _suggest(self, index: int, seed: int) -> Suggestion:
         return Suggestion(index, self.space.from_unit(self._points[index]))

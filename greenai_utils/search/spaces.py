@@ -1,7 +1,7 @@
 """Search spaces as data: the hyperparameters that a search may change, their bounds and their scale."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from greenai_utils.errors import InputError
-from greenai_utils.validation import check_name, check_switch, check_type, is_number, shown
+from greenai_utils.validation import check_name, check_switch, is_number, shown
 
 Configuration = dict[str, float | int]
 """A value for every dimension of a space, by name; whole numbers are `int`, all others `float`."""
 
 Scale = Literal["linear", "log"]
-Kind = Literal["real", "integer"]
+NumberType = Literal["real", "integer"]
 
 
 @dataclass(frozen=True)
@@ -46,48 +46,39 @@ class Dimension:
     low: float
     high: float
     scale: Scale = "linear"
-    kind: Kind = "real"
+    kind: NumberType = "real"
     include_high: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise InputError("a dimension is named like a field", repr(self.name), "name a hyperparameter")
         check_name(f"{self.name}: scale", self.scale, get_args(Scale))
-        check_name(f"{self.name}: kind", self.kind, get_args(Kind))
+        check_name(f"{self.name}: kind", self.kind, get_args(NumberType))
         check_switch(f"{self.name}: include_high", self.include_high)
-        for name in ("low", "high"):
-            value = getattr(self, name)
-            got = f"{name} = {shown(value)}"
-            self._require(is_number(value), "a bound is a finite number", got, f"give a number for {name}")
-            whole = self.kind == "real" or float(value).is_integer()
-            self._require(
-                whole, "a bound of an integer is whole", f"{name} = {value!r}", "round it or write kind: real"
-            )
-        self._require(
-            self.low < self.high, "low lies below high", f"[{self.low!r}, {self.high!r}]", "change the bounds"
+        integer, both = self.kind == "integer", (self.low, self.high)
+        rules: tuple[tuple[str, Callable[[], bool], str], ...] = (
+            ("a bound is a finite number", lambda: all(map(is_number, both)), "give numbers"),
+            (
+                "a bound of an integer is whole",
+                lambda: not integer or all(float(bound).is_integer() for bound in both),
+                "round it or write kind: real",
+            ),
+            ("low lies below high", lambda: self.low < self.high, "change the bounds"),
+            ("the range from low to high is finite", lambda: is_number(self.high - self.low), "change the bounds"),
+            (
+                "a log-scaled bound is positive",
+                lambda: self.scale == "linear" or self.low > 0,
+                "give a positive low or write scale: linear",
+            ),
+            (
+                "an integer's upper bound belongs to its range",
+                lambda: self.include_high or not integer,
+                "lower the bound by one instead",
+            ),
         )
-        self._require(
-            is_number(self.high - self.low),
-            "the range from low to high is finite",
-            f"[{self.low!r}, {self.high!r}]",
-            "change the bounds",
-        )
-        self._require(
-            self.scale == "linear" or self.low > 0,
-            "a log-scaled bound is positive",
-            f"low = {self.low!r}",
-            "give a positive low or write scale: linear",
-        )
-        self._require(
-            self.kind == "real" or self.include_high,
-            "an integer's upper bound belongs to its range",
-            "include_high: false",
-            "lower the bound by one instead",
-        )
-
-    def _require(self, holds: bool, rule: str, got: str, remedy: str) -> None:
-        if not holds:
-            raise InputError(f"{self.name}: {rule}", got, remedy)
+        for rule, holds, remedy in rules:
+            if not holds():
+                raise InputError(f"{self.name}: {rule}", f"[{shown(self.low)}, {shown(self.high)}]", remedy)
 
     @property
     def scaled_bounds(self) -> tuple[float, float]:
@@ -133,9 +124,6 @@ class Dimension:
 
         The upper bound is left out where it may not be proposed. Whole numbers that round to the same value count once,
         so that there can be fewer levels than asked for.
-
-        Args:
-            count: At least 1.
         """
         if count == 1:
             return (self.from_unit(0.5),)
@@ -163,9 +151,6 @@ class Space:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError("a search space has a name", shown(self.name), "give it one")
-        check_type("the dimensions of a space", self.dimensions, tuple, "write (Dimension(...), ...)")
-        for dimension in self.dimensions:
-            check_type("each dimension of a space", dimension, Dimension, "write Dimension(name, low, high)")
         if not self.dimensions:
             raise InputError(
                 "a search space has at least one dimension", f"none in {self.name!r}", "add a hyperparameter"
@@ -186,20 +171,14 @@ class Space:
             InputError: A dimension or a bound is missing, unknown or breaks a rule of `Dimension`.
         """
         if not isinstance(mapping, Mapping):
-            raise InputError(
-                f"space {name!r} holds dimensions by name", repr(mapping), "write one line for each dimension"
-            )
-        known = [item.name for item in fields(Dimension) if item.name != "name"]
+            rule = f"space {name!r} holds dimensions by name"
+            raise InputError(rule, shown(mapping), "write one line for each dimension")
+        known = {item.name for item in fields(Dimension)} - {"name"}
         dimensions = []
         for label, settings in mapping.items():
-            if not isinstance(settings, Mapping):
-                raise InputError(f"{label} has a low and a high", repr(settings), "write {low: ..., high: ...}")
-            if unknown := [str(key) for key in settings if key not in known]:
-                raise InputError(
-                    f"{label} has {', '.join(known)}", ", ".join(unknown), "correct or remove what is unknown"
-                )
-            if missing := [key for key in ("low", "high") if key not in settings]:
-                raise InputError(f"{label} has a low and a high", f"no {' and no '.join(missing)}", "add it")
+            if not isinstance(settings, Mapping) or not {"low", "high"} <= set(settings) <= known:
+                rule = f"{label} has a low and a high, and may have scale, kind and include_high"
+                raise InputError(rule, shown(settings), "write {low: ..., high: ...}")
             bounds = {key: _number(settings[key]) for key in ("low", "high")}
             dimensions.append(Dimension(label, **{**settings, **bounds}))
         return cls(name, tuple(dimensions))
@@ -277,11 +256,7 @@ decades is on a log scale; and `costly`, whose hyperparameters decide how much w
 
 
 def get_space(name: str, own: Iterable[Space] = ()) -> Space:
-    """A space by its name.
-
-    Args:
-        name: One of `SPACES`, or of the others.
-        own: Other spaces to choose from.
+    """A space by its name: one of `SPACES`, or of the reader's own.
 
     Raises:
         InputError: There is no such space.

@@ -1,21 +1,16 @@
 """Search strategies by name."""
 
-import inspect
-from collections.abc import Mapping
-
-from greenai_utils.search.base import Strategy, Suggestion, Told, check_startup
+from greenai_utils.search.base import STARTUP, Strategy
 from greenai_utils.search.energy_aware import EnergyAwareParzen
 from greenai_utils.search.gaussian_process import GaussianProcessSearch, TwoObjectiveSearch
 from greenai_utils.search.halving import Hyperband, SuccessiveHalving
 from greenai_utils.search.hyperopt import Annealing, RandomSearch, TreeParzenEstimator
 from greenai_utils.search.published import PublishedGaussianProcess, PublishedGrid, PublishedRandom
 from greenai_utils.search.sampling import GridSearch, SobolSearch
-from greenai_utils.search.spaces import Space
+from greenai_utils.search.spaces import Configuration, Space
 from greenai_utils.validation import check_name
 
-__all__ = ["STRATEGIES", "Strategy", "Suggestion", "Told", "make_strategy"]
-
-STRATEGIES: Mapping[str, type[Strategy]] = {
+STRATEGIES: dict[str, type[Strategy]] = {
     strategy.name: strategy
     for strategy in (
         PublishedGrid,
@@ -33,23 +28,22 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
         TwoObjectiveSearch,
     )
 }
+"""What profiles may name. A strategy from outside is one entry: `STRATEGIES[Mine.name] = Mine`."""
 
 
-def make_strategy(name: str, space: Space, seed: int, trials: int, startup: int = 20) -> Strategy:
-    """A strategy by its name, before its first question.
-
-    Args:
-        name: One of `STRATEGIES`.
-        space: What may be changed.
-        seed: Zero or more; decides every random choice.
-        trials: The budget, in trainings of full length; at least 1.
-        startup: The trials after which a model-based strategy trusts its model; others have no use for it.
+def make_strategy(name: str, space: Space, seed: int, trials: int, startup: int = STARTUP) -> Strategy:
+    """A strategy by its name, before its first question; see `Strategy`.
 
     Raises:
-        InputError: There is no such strategy, or a number is out of range.
+        InputError: There is no such strategy, or the budget is too small for it.
     """
     check_name("a strategy", name, STRATEGIES)
-    check_startup(startup)
-    strategy = STRATEGIES[name]
-    settings = {"startup": startup} if "startup" in inspect.signature(strategy).parameters else {}
-    return strategy(space, seed, trials, **settings)
+    return STRATEGIES[name](space, seed, trials, startup)
+
+
+def random_configurations(space: Space, seed: int, count: int) -> list[Configuration]:
+    """The first configurations that random search suggests."""
+    search = RandomSearch(space, seed, count)
+    while len(search.history) < count:
+        search.tell(search.ask(), 0.0)
+    return [told.configuration for told in search.history]

@@ -11,23 +11,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from greenai_utils.errors import InputError
-from greenai_utils.stats.checks import (
-    Columns,
-    FloatArray,
-    as_list,
-    finite,
-    numbers,
-    numbers_or_gaps,
-    require_at_least,
-    require_columns,
-    require_labels,
-    require_share,
-)
-from greenai_utils.validation import shown
+from greenai_utils.stats.checks import Columns, FloatArray, as_list
 
-# Order-statistic pairs rarer than this cannot move a quantile; leaving them out keeps hundreds of searches fast.
 NEGLIGIBLE = 1e-13
+"""Order-statistic pairs rarer than this cannot move a quantile; leaving them out keeps hundreds of searches fast."""
 
 
 def anytime_curve(trials: pd.DataFrame, energy: str, score: str) -> pd.DataFrame:
@@ -40,45 +27,9 @@ def anytime_curve(trials: pd.DataFrame, energy: str, score: str) -> pd.DataFrame
 
     Returns:
         One row a trial: cumulative_j and best_so_far (NaN until a trial has a score).
-
-    Raises:
-        InputError: A column is missing, joules are negative or not finite.
     """
-    require_columns(trials, [energy, score])
-    joules = numbers(trials, energy)
-    if (joules < 0).any():
-        raise InputError("joules are not negative", f"{joules.min()} in {energy!r}", "pass gross joules a trial")
-    best = pd.Series(numbers_or_gaps(trials, score)).cummax().ffill()
-    return pd.DataFrame({"cumulative_j": np.cumsum(joules), "best_so_far": best.to_numpy()})
-
-
-def check_curve(curve: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
-    """Cumulative joules and best so far of a search that keeps the rules of a step function.
-
-    Returns:
-        Two arrays of shape (trials,). The best so far begins with NaN until a trial has a score, and is NaN throughout
-        for a search in which none has.
-
-    Raises:
-        InputError: A column is missing, joules or the best so far fall, or the best so far has a gap.
-    """
-    require_columns(curve, ["cumulative_j", "best_so_far"])
-    joules = numbers(curve, "cumulative_j")
-    best = numbers_or_gaps(curve, "best_so_far")
-    defined = ~np.isnan(best)
-    if (np.diff(joules) < 0).any() or joules[0] < 0:
-        raise InputError(
-            "cumulative joules start at 0 or above and never fall",
-            "rows that do",
-            "sort each search by trial, and pass one search at a time",
-        )
-    if (np.diff(defined.astype(int)) < 0).any() or (np.diff(best[defined]) < 0).any():
-        raise InputError(
-            "the best so far never falls and has no gaps",
-            "rows that do",
-            "build it with anytime_curve; negate a score that is minimised",
-        )
-    return joules, best
+    best = trials[score].cummax().ffill()
+    return pd.DataFrame({"cumulative_j": np.cumsum(trials[energy].to_numpy()), "best_so_far": best.to_numpy()})
 
 
 def anytime_band(curves: Iterable[pd.DataFrame], points: int | ArrayLike = 200, level: float = 0.95) -> pd.DataFrame:
@@ -98,18 +49,11 @@ def anytime_band(curves: Iterable[pd.DataFrame], points: int | ArrayLike = 200, 
     Returns:
         One row a point: cumulative_j, median, low, high, n. n counts the searches that have a score by then; the others
         are left out there. For n = 1 the band is NaN, for n = 0 the median too.
-
-    Raises:
-        InputError: No curve, one that is not a step function (see `check_curve`), a level outside (0, 1).
     """
-    require_share(level, "a level")
-    if not isinstance(curves, Iterable) or isinstance(curves, pd.DataFrame | str):
-        raise InputError("curves are several tables", shown(curves), "give a list with a table for each search")
-    checked = [check_curve(curve) for curve in curves]
-    require_at_least(len(checked), 1, "searches")
-    grid = _grid(checked, points)
-    values = np.full((len(checked), grid.size), np.nan)
-    for row, (joules, best) in zip(values, checked, strict=True):
+    steps = [(curve["cumulative_j"].to_numpy(), curve["best_so_far"].to_numpy()) for curve in curves]
+    grid = _grid(steps, points) if isinstance(points, int) else np.asarray(points, dtype=np.float64)
+    values = np.full((len(steps), grid.size), np.nan)
+    for row, (joules, best) in zip(values, steps, strict=True):
         step = np.searchsorted(joules, grid, side="right") - 1
         row[step >= 0] = best[step[step >= 0]]
     count = np.sum(~np.isnan(values), axis=0)
@@ -137,30 +81,18 @@ def anytime_bands(
 
     Returns:
         The `by` columns, cumulative_j, median, low, high, n.
-
-    Raises:
-        InputError: As `anytime_band`; or a column is missing.
     """
-    groups, searches = as_list(by), as_list(search)
-    require_columns(frame, [*groups, *searches, "cumulative_j", "best_so_far"])
-    require_at_least(min(len(groups), len(searches)), 1, "columns of strategies, and of searches,")
-    require_labels(frame, [*groups, *searches])
-    bands = []
+    groups, bands = as_list(by), []
     for key, rows in frame.groupby(groups, observed=True):
-        band = anytime_band((curve for _, curve in rows.groupby(searches, observed=True)), points, level)
-        labels = pd.DataFrame([key] * len(band), columns=groups)
-        bands.append(pd.concat([labels, band], axis=1))
+        band = anytime_band((curve for _, curve in rows.groupby(search, observed=True)), points, level)
+        bands.append(band.assign(**dict(zip(groups, key, strict=True)))[[*groups, *band.columns]])
     return pd.concat(bands, ignore_index=True)
 
 
-def _grid(curves: list[tuple[FloatArray, FloatArray]], points: int | ArrayLike) -> FloatArray:
-    if isinstance(points, int):
-        require_at_least(points, 2, "points")
-        scored = [joules[~np.isnan(best)] for joules, best in curves]
-        starts = [joules[0] for joules in scored if joules.size]
-        require_at_least(len(starts), 1, "searches with a score")
-        return np.linspace(min(starts), max(joules[-1] for joules, _ in curves), points)
-    return np.sort(finite(points, "the list of points"))
+def _grid(steps: list[tuple[FloatArray, FloatArray]], points: int) -> FloatArray:
+    """Joules from the first score of any search to the dearest search's total."""
+    first = min(joules[~np.isnan(best)][0] for joules, best in steps if not np.isnan(best).all())
+    return np.linspace(first, max(joules[-1] for joules, _ in steps), points)
 
 
 def _median_interval(ordered: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:

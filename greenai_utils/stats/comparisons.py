@@ -1,6 +1,5 @@
-"""Which strategy is better, and by how much: paired tests, effect size, ranks over many cells."""
+"""Which strategy is better, and by how much: paired tests and effect size."""
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -18,13 +17,12 @@ from greenai_utils.stats.checks import (
     require_at_least,
     require_columns,
     require_labels,
-    require_share,
 )
-from greenai_utils.stats.intervals import Interval
+from greenai_utils.stats.intervals import LEVEL, Interval
 from greenai_utils.stats.rounding import on_grid
 
 
-def vargha_delaney(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+def vargha_delaney(a: ArrayLike, b: ArrayLike) -> Interval:
     """Probability that a value of `a` exceeds one of `b`, ties counting half (A12; Vargha and Delaney 2000).
 
     0.5 is no difference. The interval is Newcombe's fifth (2006, Statistics in Medicine 25:559-573): like a score
@@ -35,22 +33,20 @@ def vargha_delaney(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     Args:
         a: First sample, shape (n,), n >= 2.
         b: Second sample, shape (m,), m >= 2.
-        level: Coverage.
 
     Returns:
-        A12 and its interval, within 0 and 1.
+        A12 and its interval (95 %), within 0 and 1.
 
     Raises:
-        InputError: Fewer than two values in a sample, NaN, a level outside (0, 1).
+        InputError: Fewer than two values in a sample, or NaN.
     """
     first, second = finite(a, "the first sample"), finite(b, "the second sample")
     require_at_least(min(first.size, second.size), 2, "values in each sample")
-    require_share(level, "a level")
     n, m = first.size, second.size
     ranks = stats.rankdata(np.concatenate([first, second]))
     # The ranks' sum counts pairs won, and half of those tied, in exact halves up to samples of many millions.
     estimate = float(ranks[:n].sum() - n * (n + 1) / 2) / (n * m)
-    z = stats.norm.ppf((1 + level) / 2)
+    z = stats.norm.ppf((1 + LEVEL) / 2)
     mean_size = (n + m) / 2
 
     def beyond(theta: float) -> float:
@@ -63,9 +59,7 @@ def vargha_delaney(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(estimate, low, high)
 
 
-def pairwise_comparisons(
-    frame: pd.DataFrame, value: str, group: str, block: Columns, level: float = 0.95
-) -> pd.DataFrame:
+def pairwise_comparisons(frame: pd.DataFrame, value: str, group: str, block: Columns) -> pd.DataFrame:
     """Every pair of groups compared: Wilcoxon's signed-rank test with Holm's correction, and A12 with its interval.
 
     Values are paired by block (the same seed, or the same data set and network). Differences of zero are kept in the
@@ -77,7 +71,6 @@ def pairwise_comparisons(
         value: Numeric column.
         group: Column of the groups, for example the strategy.
         block: Column or columns that pair the values.
-        level: Coverage of the interval of A12.
 
     Returns:
         One row a pair: a, b, n (blocks), median_difference (a - b, unit of `value`), p, p_holm (family: all pairs), a12
@@ -99,76 +92,11 @@ def pairwise_comparisons(
             tied = len(np.unique(np.abs(ranked))) < len(ranked) or not ranked.all()
             exact = not tied and len(ranked) <= 50
             p = stats.wilcoxon(ranked, zero_method="pratt", method="exact" if exact else "asymptotic").pvalue
-        effect = vargha_delaney(first, second, level)
+        effect = vargha_delaney(first, second)
         rows.append([a, b, len(ranked), float(np.median(first - second)), float(p), *effect])
     result = pd.DataFrame(rows, columns=["a", "b", "n", "median_difference", "p", "a12", "ci_low", "ci_high"])
     result.insert(5, "p_holm", multipletests(result["p"], method="holm")[1])
     return result
-
-
-@dataclass(frozen=True)
-class RankComparison:
-    """Ranks of groups over blocks: all that a critical-difference diagram shows."""
-
-    ranks: pd.DataFrame  # the group's column and mean_rank, best (1) first
-    chi_sq: float
-    df: int
-    p: float
-    critical_difference: float  # mean ranks closer than this are not told apart
-    cliques: list[tuple[object, ...]]  # largest sets of neighbours not told apart: the diagram's bars
-    blocks: int
-    level: float
-
-
-def rank_comparison(
-    frame: pd.DataFrame, value: str, group: str, block: Columns, *, maximise: bool = True, level: float = 0.95
-) -> RankComparison:
-    """Friedman's test and Nemenyi's critical difference, as Demsar (2006, JMLR 7:1-30) recommends.
-
-    Friedman's statistic is corrected for ties (`scipy.stats.friedmanchisquare`); its chi-squared approximation wants
-    about six blocks or more with five groups or more (Demsar: more than 10 blocks and 5 groups). The critical
-    difference is q * sqrt(k (k + 1) / (6 N)) for k groups and N blocks, q the studentised range's quantile over sqrt 2.
-
-    Args:
-        frame: One row a group and block.
-        value: Numeric column.
-        group: Column of the groups, for example the strategy.
-        block: Column or columns of what is ranked within, for example data set and network.
-        maximise: Whether the highest value has rank 1.
-        level: 1 minus the family's error rate.
-
-    Returns:
-        Ranks, test, critical difference and cliques.
-
-    Raises:
-        InputError: As `pairwise_comparisons`; fewer than three groups.
-    """
-    require_share(level, "a level")
-    table = _by_block(frame, value, group, block)
-    n, k = table.shape
-    require_at_least(k, 3, f"groups in {group!r}")
-    require_at_least(n, 2, "blocks")
-    mean = table.rank(axis=1, ascending=not maximise).mean().sort_values(kind="stable")
-    chi_sq, p = 0.0, 1.0
-    # Groups tied in every block have no ranks to test.
-    if (table.max(axis=1) > table.min(axis=1)).any():
-        chi_sq, p = stats.friedmanchisquare(*(table[name] for name in table.columns))
-    q = stats.studentized_range.ppf(level, k, np.inf) / np.sqrt(2)
-    critical = float(q * np.sqrt(k * (k + 1) / (6 * n)))
-    ranks = mean.rename_axis(group).rename("mean_rank").reset_index()
-    return RankComparison(ranks, float(chi_sq), k - 1, float(p), critical, _cliques(mean, critical), n, level)
-
-
-def _cliques(mean: pd.Series, critical: float) -> list[tuple[object, ...]]:
-    values, names = mean.to_numpy(), list(mean.index)
-    found: list[tuple[object, ...]] = []
-    reached = 0
-    for start in range(len(names)):
-        end = int(np.searchsorted(values, values[start] + critical, side="left"))
-        if end > max(reached, start + 1):
-            found.append(tuple(names[start:end]))
-        reached = max(reached, end)
-    return found
 
 
 def _by_block(frame: pd.DataFrame, value: str, group: str, block: Columns) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from math import prod
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from patsy import dmatrix
+from statsmodels.regression.linear_model import OLS, RegressionResultsWrapper
 
 from greenai_utils.errors import InputError
 from greenai_utils.stats.checks import Columns, FloatArray, as_list, numbers, require_columns, require_labels
@@ -27,32 +28,53 @@ class Design:
     response: FloatArray  # (n,), centred at its mean
     matrix: FloatArray  # (n, cells): intercept, then the columns of each term
     terms: dict[tuple[str, ...], slice]  # the term's factors -> its columns, by order of interaction
-    levels: dict[str, np.ndarray]  # factor -> its levels, sorted
-    codes: dict[str, np.ndarray]  # factor -> index of each row's level, (n,)
+    cells: pd.DataFrame  # the model row of every cell, by the levels of all factors in order
     rounding: float  # a sum of squares below this is zero
 
-    @property
-    def residual_df(self) -> int:
-        """Degrees of freedom left for the error."""
-        return self.matrix.shape[0] - self.matrix.shape[1]
+    def fit(self, **options: object) -> RegressionResultsWrapper:
+        """Least squares, with the options of statsmodels.
 
-    def cell_rows(self, factors: Sequence[str]) -> dict[tuple[int, ...], FloatArray]:
-        """Model rows of the cells' means, averaged with equal weight over the factors not named.
+        Raises:
+            InputError: Nothing is left for the error.
+        """
+        fit = OLS(self.response, self.matrix).fit(**options)
+        if fit.ssr <= self.rounding:
+            raise InputError(
+                "repeated observations differ", "a response without error", "compare its means as they are"
+            )
+        return fit
+
+    def pairs(self, factors: Sequence[str]) -> tuple[pd.Index, pd.Index, FloatArray]:
+        """Every pair of levels of some factors, and what coefficients are multiplied with to give the first's mean less
+        the second's, shape (pairs, cells).
+
+        Means are averaged with equal weight over the factors not named, whose sum-to-zero columns average to nothing.
+        """
+        means = self.cells.groupby(level=list(factors), sort=False).mean()
+        first, second = np.array(list(combinations(range(len(means)), 2))).T
+        return means.index[first], means.index[second], means.to_numpy()[first] - means.to_numpy()[second]
+
+    def tests(self, effects: FloatArray, covariance: FloatArray) -> pd.DataFrame:
+        """Wald's chi squared b' V^-1 b of every term.
 
         Returns:
-            Level indices of the named factors -> row of shape (cells,), to be multiplied with the coefficients.
+            factor (an interaction joins names with ":"), chi_sq, df.
+
+        Raises:
+            InputError: A term has no covariance.
         """
-        rows = {}
-        for cell in product(*(range(len(self.levels[factor])) for factor in factors)):
-            at = dict(zip(factors, cell, strict=True))
-            row = np.zeros(self.matrix.shape[1])
-            row[0] = 1.0
-            for term, columns in self.terms.items():
-                # Over the levels of a factor not named, its sum-to-zero columns average to nothing.
-                if all(factor in at for factor in term):
-                    row[columns] = _product([_contrasts(len(self.levels[f]))[[at[f]]] for f in term])[0]
-            rows[cell] = row
-        return rows
+        rows = []
+        for term, own in self.terms.items():
+            try:
+                chi_sq = effects[own] @ np.linalg.solve(covariance[own, own], effects[own])
+            except np.linalg.LinAlgError as error:
+                raise InputError(
+                    "an effect varies from cluster to cluster",
+                    "one that is exactly the same in all of them",
+                    "check whether rows were copied; otherwise report the effect as it is",
+                ) from error
+            rows.append([":".join(term), float(chi_sq), own.stop - own.start])
+        return pd.DataFrame(rows, columns=["factor", "chi_sq", "df"])
 
 
 def factorial_design(frame: pd.DataFrame, response: str, factors: Columns) -> Design:
@@ -74,55 +96,41 @@ def factorial_design(frame: pd.DataFrame, response: str, factors: Columns) -> De
     require_columns(frame, [response, *names])
     require_labels(frame, names)
     values = numbers(frame, response)
-    codes, levels = {}, {}
-    for name in names:
-        codes[name], unique = pd.factorize(frame[name], sort=True)
-        levels[name] = np.asarray(unique)
-        if len(unique) < 2:
-            raise InputError("a factor has two levels or more", f"only {unique[0]!r} in {name!r}", "leave it out")
-    cells = prod(len(levels[name]) for name in names)
-    filled = pd.DataFrame(codes).drop_duplicates()
-    if len(filled) < cells:
-        seen = set(filled.itertuples(index=False, name=None))
-        empty = next(c for c in product(*(range(len(levels[name])) for name in names)) if c not in seen)
-        where = ", ".join(f"{name} = {levels[name][code]}" for name, code in zip(names, empty, strict=True))
+    codes, levels = zip(*(pd.factorize(frame[name], sort=True) for name in names), strict=True)
+    for name, own in zip(names, levels, strict=True):
+        if len(own) < 2:
+            raise InputError("a factor has two levels or more", f"only {own[0]!r} in {name!r}", "leave it out")
+    cells = pd.MultiIndex.from_product([np.asarray(own) for own in levels], names=names)
+    cell = np.ravel_multi_index(codes, cells.levshape)
+    empty = np.flatnonzero(np.bincount(cell, minlength=len(cells)) == 0)
+    if len(empty):
+        where = ", ".join(f"{name} = {level}" for name, level in zip(names, cells[empty[0]], strict=True))
         raise InputError(
             "every combination of the factors' levels has an observation",
-            f"{cells - len(filled)} empty of {cells}, first {where}",
+            f"{len(empty)} empty of {len(cells)}, first {where}",
             "run the missing cells or leave out a factor",
         )
-    if len(values) == cells:
+    if len(values) == len(cells):
         raise InputError(
             "a full factorial has more observations than cells",
-            f"{len(values)} observations in {cells} cells",
+            f"{len(values)} observations in {len(cells)} cells",
             "repeat the cells or leave out a factor",
         )
-    terms: dict[tuple[str, ...], slice] = {}
-    columns = [np.ones((len(values), 1))]
-    start = 1
-    for order in range(1, len(names) + 1):
-        for term in combinations(names, order):
-            block = _product([_contrasts(len(levels[name]))[codes[name]] for name in term])
-            terms[term] = slice(start, start + block.shape[1])
-            start += block.shape[1]
-            columns.append(block)
+    terms = [term for order in range(1, len(names) + 1) for term in combinations(range(len(names)), order)]
+    formula = " + ".join(":".join(f"C(factor{place}, Sum)" for place in term) for term in terms)
+    places = np.unravel_index(np.arange(len(cells)), cells.levshape)
+    coded = dmatrix(formula, {f"factor{number}": place for number, place in enumerate(places)})
+    slices = list(coded.design_info.term_slices.values())[1:]  # but for the intercept's
     # The intercept takes the centre up. Fitting around it keeps the digits of a small spread on a large mean.
     centred = values - values.mean()
     rounding = max(
         len(values) * (ROUNDING * np.abs(values).max()) ** 2,
         RELATIVE_ROUNDING * float(centred @ centred),
     )
-    return Design(centred, np.hstack(columns), terms, levels, codes, rounding)
-
-
-def _contrasts(levels: int) -> FloatArray:
-    """Sum-to-zero coding, shape (levels, levels - 1): the last level is minus the sum of the others."""
-    return np.vstack([np.eye(levels - 1), -np.ones(levels - 1)])
-
-
-def _product(blocks: list[FloatArray]) -> FloatArray:
-    """Row-wise products of every choice of one column a block: the columns of an interaction."""
-    result = blocks[0]
-    for block in blocks[1:]:
-        result = (result[:, :, None] * block[:, None, :]).reshape(len(block), -1)
-    return result
+    return Design(
+        response=centred,
+        matrix=np.asarray(coded)[cell],
+        terms={tuple(names[place] for place in term): own for term, own in zip(terms, slices, strict=True)},
+        cells=pd.DataFrame(np.asarray(coded), index=cells),
+        rounding=rounding,
+    )

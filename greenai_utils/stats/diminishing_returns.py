@@ -4,60 +4,39 @@ The curve is ceiling - gain * exp(-(energy - cheapest) / scale_j): every scale_j
 shrinks to 37 %. Its limit for a long scale is the straight line, so the two models differ in exactly what is asked.
 """
 
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from numpy.typing import ArrayLike
+from scipy import optimize, special
 
-from greenai_utils.errors import InputError
-from greenai_utils.stats.checks import FloatArray, finite, require_at_least, require_share, seeded
-from greenai_utils.stats.intervals import DRAWS_AT_A_TIME, Interval
+from greenai_utils.stats.checks import FloatArray, require_at_least
 
-# Scales tried first, evenly on a log axis.
 SCALES = 240
-# The longest scale in ranges of energy: the curve then bends by less than 1 % of its slope.
+"""Scales tried first, evenly on a log axis."""
 LONGEST = 100.0
-# One more than the parameters of the curve, its error's variance and the correction of AICc need.
+"""The longest scale in ranges of energy: the curve then bends by less than 1 % of its slope."""
+CURVE, LINE = 4, 3
+"""Parameters of either model, the error's variance included."""
 LEAST_OBSERVATIONS = 6
+"""One more than the parameters of the curve and the correction of AICc need."""
 
 
-@dataclass(frozen=True)
-class DiminishingReturns:
+class DiminishingReturns(NamedTuple):
     """Both fits, and what the data say for either."""
 
+    n: int
     ceiling: float  # accuracy that the curve approaches
     gain: float  # ceiling less the accuracy at the cheapest energy; 0 where more energy buys nothing
     scale_j: float  # joules in which the distance to the ceiling falls to 37 %
-    cheapest_j: float
-    dearest_j: float
     slope_per_j: float  # of the straight line
-    intercept: float  # of the straight line, at the cheapest energy
     aicc_saturating: float
     aicc_linear: float
-    n: int
-
-    @property
-    def delta_aicc(self) -> float:
-        """AICc of the line less that of the curve: positive speaks for diminishing returns, above 10 decisively."""
-        return self.aicc_linear - self.aicc_saturating
-
-    @property
-    def weight_saturating(self) -> float:
-        """Akaike weight of the curve: the evidence for it among the two, from 0 to 1."""
-        return float(1 / (1 + np.exp(np.clip(-self.delta_aicc / 2, -700, 700))))
-
-    @property
-    def slope_ratio(self) -> float:
-        """What a joule buys at the dearest energy as a share of what it buys at the cheapest; 1 without any gain."""
-        return float(np.exp(-(self.dearest_j - self.cheapest_j) / self.scale_j)) if self.gain > 0 else 1.0
-
-    def predict(self, energy_j: ArrayLike) -> FloatArray:
-        """Accuracy of the saturating curve at given joules."""
-        energy = np.asarray(energy_j, dtype=np.float64)
-        curve: FloatArray = self.ceiling - self.gain * np.exp(-(energy - self.cheapest_j) / self.scale_j)
-        return curve
+    delta_aicc: (
+        float  # of the line less that of the curve: positive speaks for diminishing returns, above 10 decisively
+    )
+    weight_saturating: float  # Akaike's, of the curve: the evidence for it among the two, from 0 to 1
 
 
 def diminishing_returns(energy_j: ArrayLike, accuracy: ArrayLike) -> DiminishingReturns:
@@ -66,7 +45,7 @@ def diminishing_returns(energy_j: ArrayLike, accuracy: ArrayLike) -> Diminishing
     For a given scale the curve is linear in its other parameters, so that only the scale is searched (variable
     projection; Golub and Pereyra 1973): no start value, no local minimum missed. AICc (Hurvich and Tsai 1989; Burnham
     and Anderson 2002) counts the error's variance: 4 parameters for the curve, 3 for the line. Observations count as
-    independent: average those of one rung and configuration first, or look at `slope_ratio_interval` with a unit.
+    independent: average those of one rung and configuration first.
 
     Args:
         energy_j: Joules (or any cost) along a ladder, for example of epochs or of network sizes, shape (n,), n >= 6, at
@@ -77,14 +56,13 @@ def diminishing_returns(energy_j: ArrayLike, accuracy: ArrayLike) -> Diminishing
         Both fits.
 
     Raises:
-        InputError: Too few observations or energies, lengths that differ, NaN.
+        InputError: Too few observations or energies.
     """
-    energy, bought = _ladder(energy_j, accuracy)
-    n = energy.size
-    equal = np.ones((1, n))
-    scales = _scales(energy)
-    tried = _profile(energy, bought, equal, scales)[1][0]
-    best = int(tried.argmin())
+    energy, bought = np.asarray(energy_j, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
+    require_at_least(energy.size, LEAST_OBSERVATIONS, "observations")
+    require_at_least(np.unique(energy).size, 3, "different energies")
+    equal, scales = np.ones((1, energy.size)), _scales(energy)
+    best = int(_profile(energy, bought, equal, scales)[1][0].argmin())
     scale = float(scales[best])
     longer, shorter = (float(np.log(scales[near])) for near in (max(best - 1, 0), min(best + 1, SCALES - 1)))
     # Between the neighbours of the best scale the slope has its root. At either end of the scales it has none.
@@ -92,120 +70,45 @@ def diminishing_returns(energy_j: ArrayLike, accuracy: ArrayLike) -> Diminishing
         root = optimize.brentq(partial(_slope, energy, bought), shorter, longer, xtol=1e-14, rtol=1e-14)
         scale = float(np.exp(root))
     gains, errors = _profile(energy, bought, equal, np.array([scale]))
-    gain = float(gains[0, 0])
-    start = energy.min()
-    rise = 1 - np.exp(-(energy - start) / scale)
-    slope, intercept = np.polyfit(energy - start, bought, 1)
-    line_error = float(np.sum((bought - intercept - slope * (energy - start)) ** 2))
+    gain, passed = float(gains[0, 0]), energy - energy.min()
+    slope, intercept = np.polyfit(passed, bought, 1)
+    line_error = np.sum((bought - intercept - slope * passed) ** 2)
+    n, least = np.asarray(float(energy.size)), energy.size * _rounding(bought)
+    saturating = float(_aicc(np.maximum(errors[0, 0], least), n, CURVE))
+    linear = float(_aicc(np.maximum(line_error, least), n, LINE))
     return DiminishingReturns(
-        ceiling=float(bought.mean() - gain * rise.mean()) + gain,
+        n=energy.size,
+        ceiling=float(bought.mean() - gain * (1 - np.exp(-passed / scale)).mean()) + gain,
         gain=gain,
         scale_j=scale,
-        cheapest_j=float(start),
-        dearest_j=float(energy.max()),
         slope_per_j=float(slope),
-        intercept=float(intercept),
-        aicc_saturating=_aicc(float(errors[0, 0]), bought, 4),
-        aicc_linear=_aicc(line_error, bought, 3),
-        n=n,
+        aicc_saturating=saturating,
+        aicc_linear=linear,
+        delta_aicc=linear - saturating,
+        weight_saturating=float(special.expit((linear - saturating) / 2)),
     )
 
 
-def slope_ratio_interval(
-    energy_j: ArrayLike,
-    accuracy: ArrayLike,
-    unit: ArrayLike | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """What a joule buys at the dearest energy as a share of what it buys at the cheapest, with its bootstrap interval.
-
-    Below 1 returns diminish; an interval that reaches 1 leaves a straight line open. A sample that shows no gain at
-    all, or fits every scale alike, counts as 1. Percentile interval.
-
-    Args:
-        energy_j: Joules along a ladder, shape (n,).
-        accuracy: Accuracy bought, shape (n,).
-        unit: What is drawn as a whole, for example the configuration or seed of each observation, shape (n,); by
-            default each observation is drawn on its own.
-        level: Coverage.
-        resamples: Number of bootstrap samples.
-        seed: Seed of the resampling.
-
-    Returns:
-        Ratio of slopes, between 0 and 1, and its interval.
-
-    Raises:
-        InputError: As `diminishing_returns`; fewer than two units.
-    """
-    require_share(level, "a level")
-    require_at_least(resamples, 100, "resamples")
-    energy, bought = _ladder(energy_j, accuracy)
-    labels = np.arange(energy.size) if unit is None else np.asarray(unit)
-    if labels.shape != energy.shape:
-        raise InputError("every observation has a unit", f"shape {labels.shape}", f"pass {energy.size} labels")
-    units, position = np.unique(labels, return_inverse=True)
-    require_at_least(units.size, 2, "units")
-    generator = seeded(seed)
-    scales = _scales(energy)
-    extent = float(np.ptp(energy))
-    drawn = np.empty(resamples)
-    at_a_time = max(1, DRAWS_AT_A_TIME // max(SCALES, energy.size))
-    for done in range(0, resamples, at_a_time):
-        size = min(at_a_time, resamples - done)
-        counts = generator.multinomial(units.size, np.full(units.size, 1 / units.size), size=size)
-        gains, errors = _profile(energy, bought, counts[:, position].astype(np.float64), scales)
-        # Scales run from the longest: of scales that fit alike the straightest counts.
-        alike = errors <= errors.min(axis=1, keepdims=True) * (1 + 1e-9) + 1e-12 * np.sum((bought - bought.mean()) ** 2)
-        best = alike.argmax(axis=1)
-        gained = gains[np.arange(size), best] > 0
-        drawn[done : done + size] = np.where(gained, np.exp(-extent / _between(scales, errors, best)), 1.0)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(diminishing_returns(energy, bought).slope_ratio, float(low), float(high))
-
-
-def delta_aicc_of_samples(energy_j: ArrayLike, accuracy: ArrayLike, counts: ArrayLike) -> FloatArray:
+def delta_aicc_of_samples(energy: FloatArray, bought: FloatArray, counts: FloatArray) -> FloatArray:
     """`DiminishingReturns.delta_aicc` of many samples of the same observations, without polishing the scale.
 
     Args:
-        energy_j: Joules along a ladder, shape (n,).
-        accuracy: Accuracy bought, shape (n,).
+        energy: Joules along a ladder, shape (n,).
+        bought: Accuracy bought, shape (n,).
         counts: How often each sample holds each observation, shape (samples, n).
 
     Returns:
         AICc of the line less that of the curve, shape (samples,); NaN for a sample of fewer than 6 observations.
-
-    Raises:
-        InputError: As `diminishing_returns`.
     """
-    energy, bought = _ladder(energy_j, accuracy)
-    scales, weights = _scales(energy), np.asarray(counts, dtype=np.float64)
-    x, y = energy - energy.mean(), bought - bought.mean()
-    at_a_time = max(1, DRAWS_AT_A_TIME // max(SCALES, energy.size))
-    parts = []
-    for start in range(0, len(weights), at_a_time):
-        sample = weights[start : start + at_a_time]
-        n = sample.sum(axis=1)
-        mean_x, mean_y = sample @ x / n, sample @ y / n
-        spread, whole = sample @ x**2 - n * mean_x**2, sample @ y**2 - n * mean_y**2
-        shared = sample @ (x * y) - n * mean_x * mean_y
-        line = whole - np.divide(shared**2, spread, out=np.zeros_like(n), where=spread > 0)
-        curve = _profile(energy, bought, sample, scales)[1].min(axis=1)
-        least = _rounding(bought) / bought.size * n
-        saturating, linear = (_aicc_of(np.maximum(error, least), n, k) for error, k in ((curve, 4), (line, 3)))
-        parts.append(np.where(n >= LEAST_OBSERVATIONS, linear - saturating, np.nan))
-    return np.concatenate(parts)
-
-
-def _ladder(energy_j: ArrayLike, accuracy: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    energy, bought = finite(energy_j, "energy"), finite(accuracy, "accuracy")
-    if energy.size != bought.size:
-        raise InputError("every accuracy has its energy", f"{energy.size} and {bought.size} values", "pass pairs")
-    require_at_least(energy.size, LEAST_OBSERVATIONS, "observations")
-    require_at_least(np.unique(energy).size, 3, "different energies")
-    return energy, bought
+    x, y, n = energy - energy.mean(), bought - bought.mean(), counts.sum(axis=1)
+    mean_x, mean_y = counts @ x / n, counts @ y / n
+    spread, whole = counts @ x**2 - n * mean_x**2, counts @ y**2 - n * mean_y**2
+    shared = counts @ (x * y) - n * mean_x * mean_y
+    line = whole - np.divide(shared**2, spread, out=np.zeros_like(spread), where=spread > 0)
+    curve = _profile(energy, bought, counts, _scales(energy))[1].min(axis=1)
+    least = _rounding(bought) * n
+    saturating, linear = (_aicc(np.maximum(error, least), n, k) for error, k in ((curve, CURVE), (line, LINE)))
+    return np.where(n >= LEAST_OBSERVATIONS, linear - saturating, np.nan)
 
 
 def _scales(energy: FloatArray) -> FloatArray:
@@ -247,30 +150,12 @@ def _slope(energy: FloatArray, bought: FloatArray, log_scale: float) -> float:
     return gain * float((y - gain * rise) @ (np.exp(-passed) * passed))
 
 
-def _between(scales: FloatArray, errors: FloatArray, best: NDArray[np.intp]) -> FloatArray:
-    """The best scale of each row, moved off the grid to the vertex of the parabola through its neighbours (in logs)."""
-    inner = np.clip(best, 1, SCALES - 2)
-    row = np.arange(len(errors))
-    left, middle, right = (errors[row, inner + step] for step in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    # Only a grid point below both its neighbours has a vertex next to it.
-    valley = (inner == best) & (middle < left) & (middle < right)
-    moved = np.where(valley, (left - right) / (2 * np.where(valley, bend, 1.0)), 0.0)
-    result: FloatArray = scales[best] * (scales[1] / scales[0]) ** moved
-    return result
-
-
 def _rounding(bought: FloatArray) -> float:
-    """The sum of squares that rounding alone can leave."""
-    return float(bought.size * (8 * np.finfo(np.float64).eps * max(np.abs(bought).max(), 1e-300)) ** 2)
+    """The square that rounding alone can leave of an observation."""
+    return float((8 * np.finfo(np.float64).eps * max(np.abs(bought).max(), 1e-300)) ** 2)
 
 
-def _aicc(error: float, bought: FloatArray, parameters: int) -> float:
-    n = np.array([bought.size], dtype=np.float64)
-    return float(_aicc_of(np.array([max(error, _rounding(bought))]), n, parameters)[0])
-
-
-def _aicc_of(error: FloatArray, n: FloatArray, parameters: int) -> FloatArray:
+def _aicc(error: FloatArray | np.float64, n: FloatArray | np.float64, parameters: int) -> FloatArray:
     """AICc from error sums of squares and numbers of observations; NaN where there are too few of these."""
     left = np.where(n > parameters + 1, n - parameters - 1, np.nan)
     aicc: FloatArray = n * np.log(error / n) + 2 * parameters + 2 * parameters * (parameters + 1) / left

@@ -84,28 +84,24 @@ class _Problem:
         found = optimize.minimize(
             self.evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 0, "gtol": 1e-10}
         ).x
-        inside = (found > 0) & (found < FARTHEST)
+        settled, inside = found.copy(), (found > 0) & (found < FARTHEST)
 
         def slopes(values: FloatArray) -> FloatArray:
-            return self.evaluate(self._with(found, inside, values))[1][inside]
+            settled[inside] = np.clip(values, 0.0, FARTHEST)
+            return self.evaluate(settled)[1][inside]
 
         if inside.any():
-            root = optimize.root(slopes, found[inside], tol=1e-14).x
-            settled = self._with(found, inside, root)
-            if self._left(settled) < self._left(found):
-                return settled
-        return found
+            slopes(optimize.root(slopes, found[inside], tol=1e-14).x)
+        return settled if self._left(settled) < self._left(found) else found
 
     def evaluate(self, place: FloatArray) -> tuple[float, FloatArray]:
         """Minus twice the log-likelihood but for constants, and its gradient, shape (q,)."""
-        white, log_determinant = self._whitened(place)
-        z, (q, r, y) = white[:, :, : self._q], self._fixed(white)
+        z, q, r, y, log_determinant = self._whitened(place)
         error = y - q @ (q.T @ y)
         error -= q @ (q.T @ error)  # once more, for the digits that the first time left
         squares = max(float(error @ error), np.finfo(np.float64).tiny)
-        shape = (self._groups, -1)
-        toward = np.einsum("gmk,gm->gk", z, error.reshape(shape))
-        within = np.einsum("gmk,gmp->gkp", z, q.reshape(*white.shape[:2], -1))
+        toward = np.einsum("gmk,gm->gk", z, error.reshape(z.shape[:2]))
+        within = np.einsum("gmk,gmp->gkp", z, q.reshape(*z.shape[:2], -1))
         loss = self._df * np.log(squares) + log_determinant + 2 * np.log(np.abs(np.diag(r))).sum()
         slope = np.square(z).sum((0, 1)) - np.square(within).sum((0, 2))
         slope -= self._df / squares * np.square(toward).sum(axis=0)
@@ -113,48 +109,35 @@ class _Problem:
 
     def result(self, place: FloatArray, agree: bool) -> Reml:
         """The fit at a place."""
-        q, r, y = self._fixed(self._whitened(place)[0])
+        _, q, r, y, _ = self._whitened(place)
         inverse = np.linalg.inv(r)
         residual = float(np.square(y - q @ (q.T @ y)).sum()) / self._df
         covariance = residual * inverse @ inverse.T
         sound = bool(np.isfinite(covariance).all() and (np.diag(covariance) > 0).all())
-        settled = self._left(place) < SETTLED * self._groups
         loss = self.evaluate(place)[0] + self._df * (1 + np.log(2 * np.pi / self._df))
         return Reml(
             effects=self._start + inverse @ (q.T @ y),
             covariance=covariance,
-            variances=residual * self._ratios(place),
+            variances=residual * np.expm1(place) / self._size,
             residual=residual,
             log_likelihood=-loss / 2,
             unbounded=bool((place >= FARTHEST).any()),
-            converged=agree and sound and settled,
+            converged=agree and sound and self._left(place) < SETTLED * self._groups,
         )
 
-    def _ratios(self, place: FloatArray) -> FloatArray:
-        ratios: FloatArray = np.expm1(place) / self._size
-        return ratios
-
-    def _whitened(self, place: FloatArray) -> tuple[FloatArray, float]:
-        """The blocks with errors of equal variance and without covariance, and the covariance's log-determinant."""
-        z = self._blocks[:, :, : self._q] * np.sqrt(self._ratios(place))
+    def _whitened(self, place: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+        """Random effects, QR decomposition of the fixed ones, and response, all with errors of equal variance and
+        without covariance; and the covariance's log-determinant.
+        """
+        z = self._blocks[:, :, : self._q] * np.sqrt(np.expm1(place) / self._size)
         unit = np.broadcast_to(np.eye(self._q), (self._groups, self._q, self._q))
-        q, r = np.linalg.qr(np.concatenate([z, unit], axis=1), mode="complete")
-        rotation = np.swapaxes(q[:, : z.shape[1], self._q :], 1, 2)
-        return rotation @ self._blocks, 2 * float(np.log(np.abs(np.diagonal(r, axis1=1, axis2=2))).sum())
-
-    def _fixed(self, white: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """QR decomposition of the whitened matrix of all groups, and the whitened response."""
+        turned, triangle = np.linalg.qr(np.concatenate([z, unit], axis=1), mode="complete")
+        white = np.swapaxes(turned[:, : z.shape[1], self._q :], 1, 2) @ self._blocks
         q, r = np.linalg.qr(white[:, :, self._q : -1].reshape(-1, white.shape[2] - self._q - 1))
-        return q, r, white[:, :, -1].reshape(-1)
+        log_determinant = 2 * float(np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2))).sum())
+        return white[:, :, : self._q], q, r, white[:, :, -1].reshape(-1), log_determinant
 
     def _left(self, place: FloatArray) -> float:
         """The steepest slope that is left, where a variance may still move along it."""
         slope = self.evaluate(place)[1]
-        free = np.where(place <= 0, np.minimum(slope, 0.0), slope)
-        return float(np.abs(free).max())
-
-    @staticmethod
-    def _with(place: FloatArray, free: np.ndarray, values: FloatArray) -> FloatArray:
-        moved = place.copy()
-        moved[free] = np.clip(values, 0.0, FARTHEST)
-        return moved
+        return float(np.abs(np.where(place <= 0, np.minimum(slope, 0.0), slope)).max())

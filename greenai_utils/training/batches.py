@@ -18,6 +18,12 @@ def to_input(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return images.to(dtype).div_(255.0)
 
 
+def image_shape(split: Split) -> tuple[int, int, int]:
+    """Channels, height and width of the images."""
+    channels, height, width = split.images.shape[1:]
+    return channels, height, width
+
+
 def training_split(trial: Trial, dataset: Dataset) -> Split:
     """The images that a trial learns from: the training split, with the validation split where it is not held out.
 
@@ -41,9 +47,7 @@ def draw_orders(generators: Sequence[torch.Generator], split: Split) -> Tensor:
     return torch.stack(orders).to(split.labels.device, non_blocking=True)
 
 
-def iterate(
-    split: Split, orders: Tensor, batch_size: int, precision: torch.dtype, reuse: bool = True
-) -> Iterator[tuple[Tensor, Tensor]]:
+def iterate(split: Split, orders: Tensor, batch_size: int, precision: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one epoch of K trainings, each in its own order.
 
     Args:
@@ -51,11 +55,10 @@ def iterate(
         orders: Shape (K, N).
         batch_size: B; the last batch may be smaller.
         precision: The type of the images.
-        reuse: Whether the images of a batch hold only until the next one is asked for, whose images may then lie in the
-            same memory: fresh pages cost a CPU more time than to fill them.
 
     Yields:
-        Images (K, B, C H W) and labels (K, B).
+        Images (K, B, C H W) and labels (K, B). The images hold only until the next ones are asked for, which may lie in
+        the same memory: fresh pages cost a CPU more time than to fill them.
     """
     flat = split.images.flatten(1)
     members, features = len(orders), flat.shape[1]
@@ -66,7 +69,7 @@ def iterate(
     memory: list[Tensor] = []
     for part in orders.split(chunk, 1):
         chosen = part.reshape(-1)
-        if not (memory and reuse):
+        if not memory:
             memory = [flat.new_empty(len(chosen), features, dtype=dtype) for dtype in types]
         taken, exact, *rest = (one[: len(chosen)] for one in memory)
         torch.index_select(flat, 0, chosen, out=taken)

@@ -1,8 +1,6 @@
 """How a training is carried out on a device: settings that change its time and energy, and its results by rounding."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import torch
 
 from greenai_utils.errors import InputError
 from greenai_utils.training.trial import Precision
-from greenai_utils.validation import check_switch, is_number, is_whole, shown
+from greenai_utils.validation import check_switch, shown
 
 log = logging.getLogger(__name__)
 
@@ -20,66 +18,43 @@ THREAD_FLOPS = {torch.float32: 1e8, torch.bfloat16: 2e8}
 in bfloat16 are over sooner, so that more of them are needed to pay."""
 
 
+MEMORY_SHARE = 0.5
+"""Of the memory free on the device, how much a population may take: the rest is for other processes and for what the
+estimate of its size leaves out."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """How trainings are carried out; the trial says what is trained.
 
-    Every default is what measured best, by the median of interleaved repeats, on two cores of an AMD EPYC (Zen 5).
-    None of it has been measured on a GPU: there, compare before choosing.
-
     Raises:
-        InputError: A number is out of range.
+        InputError: A switch is neither true nor false.
     """
 
     stacked: bool = True
     """Forward and backward passes written out by hand (`stacked.StackedNetwork`) instead of torch's modules: 1.1 to 2.2
     times as fast for single networks. Only for networks it supports, on a CPU or CUDA; others run as modules."""
-    threads: int | None = None
-    """CPU threads, at most those torch has; None takes one for steps below `THREAD_FLOPS`, else all."""
-    channels_last: bool = False
-    """Of modules alone, whose speed it changes by 0.96 to 1.06; the stacked form, whose images lie innermost, is faster
-    than both."""
     compile: bool = False
     """Compile modules (`torch.compile`). Takes 4 to 30 s for every network and batch size, and a C++ compiler, after
     which a CPU is no faster: 0.7 times the speed of modules on digits, 0.9 to 1.05 times on Fashion-MNIST."""
     cuda_graphs: bool = False
-    """Record a stacked step on a GPU once and replay it, which saves launching its kernels one by one. Off until it has
-    been measured."""
-    members: int | None = None
-    """The most networks to train at once; None takes as many as `memory_share` allows."""
-    memory_share: float = 0.5
-    """Of the memory free on the device, how much a population may take: the rest is for other processes and for what
-    the estimate of its size leaves out."""
+    """Record a stacked step on a GPU once and replay it, which saves launching its kernels one by one."""
 
     def __post_init__(self) -> None:
-        for name in ("stacked", "channels_last", "compile", "cuda_graphs"):
+        for name in ("stacked", "compile", "cuda_graphs"):
             check_switch(name, getattr(self, name))
-        for name in ("threads", "members"):
-            value = getattr(self, name)
-            if value is not None and not is_whole(value, 1):
-                raise InputError(f"{name} is empty or a whole number of at least 1", shown(value), f"change {name}")
-        if not is_number(self.memory_share) or not 0 < self.memory_share <= 1:
-            raise InputError("memory_share lies in (0, 1]", shown(self.memory_share), "give a share of free memory")
-
-    @contextmanager
-    def limit_threads(self, step_flops: float, precision: torch.dtype) -> Iterator[None]:
-        """Run the block on the number of CPU threads that a step of so many operations in a type deserves."""
-        before = torch.get_num_threads()
-        enough = THREAD_FLOPS.get(precision, THREAD_FLOPS[torch.float32])
-        threads = self.threads or (1 if step_flops < enough else before)
-        if threads < before:
-            torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            if threads < before:
-                torch.set_num_threads(before)
 
 
 DEFAULT_ENGINE = Engine()
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may take."""
+
+
+def step_threads(step_flops: float, precision: torch.dtype) -> int:
+    """The CPU threads that a step of so many operations in a type deserves."""
+    enough = THREAD_FLOPS.get(precision, THREAD_FLOPS[torch.float32])
+    return 1 if step_flops < enough else torch.get_num_threads()
 
 
 def check_device(device: str | torch.device) -> torch.device:

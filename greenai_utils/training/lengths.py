@@ -1,18 +1,12 @@
 """How long trainings are, in images and optimiser steps, known without loading a data set."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 from greenai_utils.errors import InputError
+from greenai_utils.networks.sources import SOURCES
 from greenai_utils.training.trial import Trial
-
-TRAINING_IMAGES: Mapping[str, int] = {"digits": 1079, "fashion_mnist": 54_000, "cifar10": 45_000}
-"""Images of each training split."""
-VALIDATION_IMAGES: Mapping[str, int] = {"digits": 359, "fashion_mnist": 6000, "cifar10": 5000}
-"""Images of each validation split, which decide how far a validation accuracy can be trusted."""
-TEST_IMAGES: Mapping[str, int] = {"digits": 359, "fashion_mnist": 10_000, "cifar10": 10_000}
-"""Images of each test split: one evaluation predicts all of them."""
+from greenai_utils.validation import check_name
 
 
 def full_steps(trial: Trial) -> int:
@@ -21,11 +15,9 @@ def full_steps(trial: Trial) -> int:
     Raises:
         InputError: The data set is unknown.
     """
-    if trial.dataset not in TRAINING_IMAGES:
-        raise InputError(f"a data set is one of {', '.join(TRAINING_IMAGES)}", repr(trial.dataset), "name one of these")
-    images = TRAINING_IMAGES[trial.dataset]
-    if not trial.protocol.hold_out_validation:
-        images += VALIDATION_IMAGES[trial.dataset]
+    check_name("a data set", trial.dataset, SOURCES)
+    training, validation, _ = SOURCES[trial.dataset].images
+    images = training if trial.protocol.hold_out_validation else training + validation
     images = max(1, round(trial.train_share * images))
     return trial.epochs * math.ceil(images / trial.batch_size)
 

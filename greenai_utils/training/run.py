@@ -2,23 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from greenai_utils.energy.meter import EnergyMeter, Reading
 from greenai_utils.errors import InputError
 from greenai_utils.networks.builders import build
 from greenai_utils.networks.datasets import Dataset, Split
-from greenai_utils.training.batches import to_input, training_split
+from greenai_utils.training.batches import training_split
 from greenai_utils.training.checkpoints import Checkpoint
 from greenai_utils.training.engine import DEFAULT_ENGINE, Engine, check_device, check_precision
-from greenai_utils.training.evaluation import EVALUATION_BATCH, score_module, share_correct
-from greenai_utils.training.loops import Fit, image_shape, precision_of
-from greenai_utils.training.module_loop import fit_module
-from greenai_utils.training.stacked import StackedNetwork, supports
-from greenai_utils.training.stacked_loop import fit_stacked
+from greenai_utils.training.evaluation import accuracy, is_stacked
+from greenai_utils.training.loop import Fit, fit
 from greenai_utils.training.subnormals import flushing
 from greenai_utils.training.trial import Trial
 from greenai_utils.validation import check_switch, check_type
@@ -36,10 +32,12 @@ class Outcome:
         test_accuracy: On the test split; None if it diverged.
         eval_test_accuracy: Test accuracy in evaluation mode, where the protocol itself evaluates in training mode; None
             where it does not, or if training diverged.
-        training: Energy and time of the training alone.
-        evaluation: Energy and time of one pass over the test split; None if it diverged.
+        training: Energy and time of the training alone. Where several trained at once a counter reads the group, which
+            is then the same reading for all of them; no part of it is a measurement of one member.
+        evaluation: Likewise of one pass over the test split of each that finished; None if none did.
         repeats: Trainings inside the window: more than one where a single one is too short for the counter.
         stacked: Whether the network was trained in the engine's stacked form; otherwise as torch runs its modules.
+        members: How many trained at once, diverged ones included.
         checkpoint: From where the training can go on; None unless asked for.
     """
 
@@ -53,7 +51,13 @@ class Outcome:
     evaluation: Reading | None
     repeats: int
     stacked: bool
+    members: int = 1
     checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def share_j(self) -> float | None:
+        """Gross energy of the training over its members, in joules: what this way of training costs a trial."""
+        return None if self.training.gross_j is None else self.training.gross_j / self.members
 
 
 def train(
@@ -87,69 +91,74 @@ def train(
             another device; a batch is larger than the training split; or an argument is of another kind.
     """
     split = check_training(trial, dataset, device)
-    check_way(meter, engine, [] if start is None else [start], keep)
+    check_type("what reads a training", meter, EnergyMeter, "open one with energy.open_meter")
+    check_type("how a training is carried out", engine, Engine, "pass engine.Engine(...)")
+    check_switch("keep", keep)
+    if start is not None:
+        check_type("where a training goes on from", start, Checkpoint, "pass the checkpoint of an outcome")
     with flushing(trial.flush_denormal):
         model = make_network(trial, dataset)
         stacked = is_stacked(model, trial, split, engine)
         if start is not None and start.ended:
-            return Outcome(True, start.steps, None, None, None, None, nothing_spent(meter), None, 1, stacked, start)
-        initial = {name: value.clone() for name, value in (start.network if start else model.state_dict()).items()}
+            nothing = nothing_spent(meter)
+            return Outcome(True, start.steps, None, None, None, None, nothing, None, 1, stacked, checkpoint=start)
 
-        def once() -> Fit:
-            model.load_state_dict(initial)
-            return fit(model, trial, split, engine, dataset.validation, start, keep)
+        def fit_one() -> list[Fit]:
+            return [fit(model, trial, split, engine, dataset.validation, start, keep)]
 
-        (*_, done), reading, repeats = meter.measure(once, name="training")
-        if done.diverged:
-            return Outcome(True, done.steps, None, None, None, None, reading, None, repeats, stacked, done.checkpoint)
-        eval_mode = trial.protocol.evaluate_in_eval_mode
-        # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
-        in_eval_mode = None if eval_mode else accuracy(model, dataset.test, trial, True, engine)
-        validation = None
-        if trial.protocol.hold_out_validation:
-            validation = accuracy(model, dataset.validation, trial, eval_mode, engine)
-        with meter.window("evaluation") as window:
-            test = accuracy(model, dataset.test, trial, eval_mode, engine)
-        return Outcome(
-            diverged=False,
+        starts = [] if start is None else [start]
+        return measure_training(fit_one, [model], [trial], dataset, meter, engine, starts, stacked)[0]
+
+
+def measure_training(
+    fit_all: Callable[[], list[Fit]],
+    networks: Sequence[nn.Sequential],
+    trials: Sequence[Trial],
+    dataset: Dataset,
+    meter: EnergyMeter,
+    engine: Engine,
+    starts: Sequence[Checkpoint],
+    stacked: bool,
+) -> list[Outcome]:
+    """Train networks in one window, as `fit_all` does it from their initial states, and evaluate them in another."""
+    states = [one.network for one in starts] or [network.state_dict() for network in networks]
+    initial = [{name: value.clone() for name, value in state.items()} for state in states]
+
+    def once() -> list[Fit]:
+        for network, state in zip(networks, initial, strict=True):
+            network.load_state_dict(state)
+        return fit_all()
+
+    (*_, fits), reading, repeats = meter.measure(once, name="training")
+    finished = [index for index, done in enumerate(fits) if not done.diverged]
+    protocol = trials[0].protocol
+    eval_mode = protocol.evaluate_in_eval_mode
+
+    def evaluate(split: Split, in_eval_mode: bool) -> dict[int, float]:
+        return {index: accuracy(networks[index], split, trials[index], in_eval_mode, engine) for index in finished}
+
+    # Evaluation in training mode moves batch norm's running statistics, so that it comes last.
+    in_eval_mode = {} if eval_mode else evaluate(dataset.test, True)
+    validation = evaluate(dataset.validation, eval_mode) if protocol.hold_out_validation else {}
+    with meter.window("evaluation") as window:
+        test = evaluate(dataset.test, eval_mode)
+    return [
+        Outcome(
+            diverged=done.diverged,
             steps=done.steps,
-            train_loss=done.loss,
-            validation_accuracy=validation,
-            test_accuracy=test,
-            eval_test_accuracy=in_eval_mode,
+            train_loss=None if done.diverged else done.loss,
+            validation_accuracy=validation.get(index),
+            test_accuracy=test.get(index),
+            eval_test_accuracy=in_eval_mode.get(index),
             training=reading,
-            evaluation=window.reading,
+            evaluation=window.reading if finished else None,
             repeats=repeats,
             stacked=stacked,
+            members=len(trials),
             checkpoint=done.checkpoint,
         )
-
-
-def fit(
-    model: nn.Module,
-    trial: Trial,
-    split: Split,
-    engine: Engine = DEFAULT_ENGINE,
-    validation: Split | None = None,
-    start: Checkpoint | None = None,
-    keep: bool = False,
-) -> Fit:
-    """Train a network in place, in the form that suits it.
-
-    Args:
-        model: On the device of `split`.
-        trial: Hyperparameters, protocol and length.
-        split: Images to learn from.
-        engine: How to train.
-        validation: What a trial that stops by its accuracy is judged by; other trials need none.
-        start: Where it goes on from, whose state the model has; None for a new training.
-        keep: Whether to make a checkpoint of where it stops.
-    """
-    if is_stacked(model, trial, split, engine):
-        starts = [] if start is None else [start]
-        [done] = fit_stacked([cast(nn.Sequential, model)], [trial], split, engine, validation, starts, keep)
-        return done
-    return fit_module(model, trial, split, engine, validation, start, keep)
+        for index, done in enumerate(fits)
+    ]
 
 
 def nothing_spent(meter: EnergyMeter) -> Reading:
@@ -158,38 +167,12 @@ def nothing_spent(meter: EnergyMeter) -> Reading:
     return Reading(0.0, domains, meter.source, meter.boundary, meter.idle_w, 0.0 if domains else None, 0.0)
 
 
-def accuracy(
-    model: nn.Module, split: Split, trial: Trial, eval_mode: bool = True, engine: Engine = DEFAULT_ENGINE
-) -> float:
-    """The share of images that a network classifies correctly.
-
-    Args:
-        model: On the device of `split`.
-        split: N images.
-        trial: Says at which precision to compute.
-        eval_mode: Whether batch norm uses its running statistics. Otherwise it normalises by the split itself, all N
-            images in one batch, as the published code did.
-        engine: How to compute.
-
-    Returns:
-        Correct predictions over N.
-    """
-    score = _scorer(model, split, trial, eval_mode, engine)
-    return share_correct(score, split, EVALUATION_BATCH if eval_mode else len(split.labels))
-
-
 def make_network(trial: Trial, dataset: Dataset) -> nn.Sequential:
     """A trial's network in the initial state that its seed decides, on the device of the data set."""
     # Networks are made on the CPU. To seed every other device as well takes as long as to make a small one.
     torch.default_generator.manual_seed(trial.generator_seed)
     network = build(trial.network, dataset.input_shape, dataset.classes)
     return network.to(dataset.train.images.device)
-
-
-def is_stacked(model: nn.Module, trial: Trial, split: Split, engine: Engine) -> bool:
-    """Whether a training runs in stacked form: the published loop never does."""
-    device = split.images.device.type
-    return engine.stacked and trial.protocol.stay_on_device and device in ("cpu", "cuda") and supports(model)
 
 
 def check_training(trial: Trial, dataset: Dataset, device: str | torch.device) -> Split:
@@ -222,33 +205,3 @@ def check_training(trial: Trial, dataset: Dataset, device: str | torch.device) -
             "choose a smaller batch size",
         )
     return split
-
-
-def check_way(meter: EnergyMeter, engine: Engine, starts: Sequence[Checkpoint], keep: bool) -> None:
-    """Check what a training is carried out with.
-
-    Raises:
-        InputError: One of them is of another kind.
-    """
-    check_type("what reads a training", meter, EnergyMeter, "open one with energy.open_meter")
-    check_type("how a training is carried out", engine, Engine, "pass engine.Engine(...)")
-    check_switch("keep", keep)
-    for start in starts:
-        check_type("where a training goes on from", start, Checkpoint, "pass the checkpoint of an outcome")
-
-
-def _scorer(
-    model: nn.Module, split: Split, trial: Trial, eval_mode: bool, engine: Engine
-) -> Callable[[Tensor], Tensor]:
-    """A function from images (N, C, H, W) in uint8 to scores (N, classes)."""
-    if is_stacked(model, trial, split, engine):
-        dtype = next(model.parameters()).dtype
-        stack = StackedNetwork([cast(nn.Sequential, model)], image_shape(split), precision_of(trial, model))
-
-        def score_stacked(images: Tensor) -> Tensor:
-            x = to_input(images, dtype).to(stack.precision).flatten(1)
-            with engine.limit_threads(stack.training_flops * len(images), stack.precision):
-                return stack.scores(x.unsqueeze(0), training=not eval_mode)[0]
-
-        return score_stacked
-    return score_module(model, trial, eval_mode)

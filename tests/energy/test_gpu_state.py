@@ -1,13 +1,15 @@
 """What spoils a measurement on a GPU, fed with NVML's own bits and lists, which take hardware to see."""
 
 import os
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
 import pynvml
 import pytest
 
-from greenai_utils.energy.gpu_state import NvidiaWatch, flags_of, reasons
+from greenai_utils.energy.gpu_state import NvidiaWatch, flags_of, nvidia_smi_watts, reasons
+from greenai_utils.errors import InputError
 
 
 def state(others: int | None = 0, slowed_by: list[str] | None = None) -> dict[str, Any]:
@@ -70,9 +72,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def watch() -> NvidiaWatch:
-    gpu = SimpleNamespace(gpu_index=0)
-    gpus: Any = SimpleNamespace(indices=(0,), gpus=SimpleNamespace(gpus=[gpu]), names=["NVIDIA A"])
-    return NvidiaWatch(gpus)
+    return NvidiaWatch(["NVIDIA A"], [0])
 
 
 def test_this_process_is_no_other(running: list[int]) -> None:
@@ -105,3 +105,25 @@ def test_what_a_driver_does_not_tell_is_empty_and_the_rest_is_there(running: lis
     [found] = watch().settings()
     assert (found["name"], found["power_limit_w"], found["default_power_limit_w"]) == ("NVIDIA A", 700.0, None)
     assert (found["sm_mhz"], found["temperature_c"], found["slowed_by"]) == (1980, 41, [])
+
+
+@pytest.mark.parametrize(("said", "watts"), [("71.52\n", 71.52), ("71.5\n80.5\n", 152.0)])
+def test_nvidia_smi_is_read_as_the_authors_did(monkeypatch: pytest.MonkeyPatch, said: str, watts: float) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert nvidia_smi_watts([0, 3]) == pytest.approx(watts)
+    assert asked[0][0] == "nvidia-smi"
+    assert "--id=0,3" in asked[0]
+
+
+@pytest.mark.parametrize("said", ["", "[N/A]\n", "No devices were found\n"])
+def test_nvidia_smi_without_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    done = subprocess.CompletedProcess([], 0, said, "")
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: done)
+    with pytest.raises(InputError, match="in watts"):
+        nvidia_smi_watts([0])

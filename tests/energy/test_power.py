@@ -1,19 +1,14 @@
 """Energy from sampled power: the arithmetic, what sampling misses, and the three ways of the comparison."""
 
-import gzip
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from replay import ReplayCounter
 
-from greenai_utils.energy import power
-from greenai_utils.energy.power import PowerSampler, PowerTrace, nvidia_smi_watts, poll, write_trace
-from greenai_utils.energy.replay import ReplayCounter
-from greenai_utils.errors import InputError
+from greenai_utils.energy.power import PowerSampler, PowerTrace, poll
 
 Watts = Callable[[float], float]
 
@@ -45,9 +40,9 @@ def counted(watts: Watts, seconds: float) -> float:
     time = Time(seconds)
     log = [(float(tick), {"gpu": float(total)}) for tick, total in zip(ticks, joules, strict=True)]
     counter = ReplayCounter(log, "nvml", 0.001, time)
-    counter.begin("window")
+    before = counter.read()["gpu"]
     time.now = seconds
-    return counter.end("window")["gpu"]
+    return counter.read()["gpu"] - before
 
 
 @given(start=st.integers(0, 700), slope=st.integers(0, 50), begin=st.integers(0, 40), length=st.integers(2, 60))
@@ -94,11 +89,6 @@ def test_a_window_that_saw_too_little_has_no_energy() -> None:
     assert trace.mean_energy_j(0.1, 0.9) is None
 
 
-def test_samples_out_of_order_are_refused() -> None:
-    with pytest.raises(InputError, match="not before the last"):
-        PowerTrace(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
-
-
 def test_a_reading_that_takes_long_delays_the_next_and_is_timed_in_its_middle() -> None:
     time = Time(1.0)
 
@@ -129,41 +119,3 @@ def test_a_sampler_polls_while_its_block_runs() -> None:
         while len(read) < 5:
             pass
     assert len(sampler.trace.watts) == len(read) >= 5
-
-
-@pytest.mark.parametrize(("said", "watts"), [("71.52\n", 71.52), ("71.5\n80.5\n", 152.0)])
-def test_nvidia_smi_is_read_as_the_authors_did(monkeypatch: pytest.MonkeyPatch, said: str, watts: float) -> None:
-    asked: list[list[str]] = []
-
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 0, said, "")
-
-    monkeypatch.setattr(power.subprocess, "run", run)
-    assert nvidia_smi_watts([0, 3]) == pytest.approx(watts)
-    assert asked[0][0] == "nvidia-smi"
-    assert "--id=0,3" in asked[0]
-
-
-@pytest.mark.parametrize("said", ["", "[N/A]\n", "No devices were found\n"])
-def test_nvidia_smi_without_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    done = subprocess.CompletedProcess([], 0, said, "")
-    monkeypatch.setattr(power.subprocess, "run", lambda *command, **options: done)
-    with pytest.raises(InputError, match="in watts"):
-        nvidia_smi_watts([0])
-
-
-def test_a_trace_is_written_to_the_same_bytes_with_the_window_of_every_sample(tmp_path: Path) -> None:
-    trace = PowerTrace(np.array([10.0, 10.5, 11.0, 11.5]), np.array([1.0, 2.0, 3.0, 4.0]))
-    windows = [("training", 10.4, 11.1), ("evaluation", 11.4, 11.6)]
-    for name in ("a.csv.gz", "b.csv.gz"):
-        write_trace(tmp_path / name, trace, windows)
-    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
-    rows = gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).decode().splitlines()
-    assert rows == [
-        "t_s,power_w,window",
-        "0.0000,1.000,",
-        "0.5000,2.000,training",
-        "1.0000,3.000,training",
-        "1.5000,4.000,evaluation",
-    ]

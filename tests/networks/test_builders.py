@@ -18,12 +18,18 @@ from greenai_utils.networks.builders import (
     block_shapes,
     build,
     census,
-    dense_linear_widths,
-    dense_poly_widths,
     totals_by_type,
     training_flops,
 )
-from greenai_utils.networks.specification import KINDS, NetworkSpec, published
+from greenai_utils.networks.specification import (
+    NETWORKS,
+    Architecture,
+    NetworkSpec,
+    dense_linear_widths,
+    dense_poly_widths,
+    published,
+)
+from greenai_utils.recording.profile import TaskSettings
 
 DIGIT = (1, 8, 8)
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))
@@ -32,7 +38,7 @@ DEPTHS = st.integers(1, 9)
 
 @st.composite
 def specs(draw):
-    kind = draw(st.sampled_from(KINDS))
+    kind = draw(st.sampled_from(list(NETWORKS)))
     relu, dense_relu = draw(st.booleans()), draw(st.booleans())
     if kind == "simple_cnn":
         return NetworkSpec(kind, draw(DEPTHS), draw(st.integers(1, 3)), relu, dense_relu)
@@ -300,3 +306,12 @@ def test_counting_leaves_the_network_and_the_generator_as_they_were(training, co
     assert all(torch.equal(value.grad, gradients[name]) for name, value in network.named_parameters())
     assert all(value.device.type == "cpu" for value in network.state_dict().values())
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_a_network_from_outside_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal = Architecture(lambda layers, shape: [12] * (layers - 1), blocks=True)
+    monkeypatch.setitem(NETWORKS, "equal", equal)
+    network = build(NetworkSpec("equal", 3, 1), DIGIT, 10)
+    assert [layer.out_features for layer in network if isinstance(layer, nn.Linear)] == [12, 12, 10]
+    assert network[0].out_channels == 3
+    assert TaskSettings(dataset="digits", network="equal").network == "equal"

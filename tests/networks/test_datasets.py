@@ -19,8 +19,12 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from greenai_utils.errors import InputError
-from greenai_utils.networks.datasets import NAMES, Split, _deal, _hash_order, _Part, load
+from greenai_utils.networks.datasets import Split, _deal, _hash_order, _Part, load
+from greenai_utils.networks.sources import SOURCES, Source
+from greenai_utils.networks.specification import NetworkSpec
 from greenai_utils.paths import data_home
+from greenai_utils.training.lengths import full_steps
+from greenai_utils.training.trial import Hyperparameters, Trial
 
 RAW = data_home() / "FashionMNIST" / "raw"
 needs_fashion = pytest.mark.skipif(not RAW.is_dir(), reason=f"Fashion-MNIST is not in {RAW}")
@@ -118,7 +122,9 @@ def test_other_digits_are_refused(monkeypatch):
     theirs = sklearn.datasets.load_digits()
     theirs.images[3, 4, 5] = 16 - theirs.images[3, 4, 5]
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: theirs)
-    with pytest.raises(InputError, match=r"digits have the SHA-256 .*; got .* Install scikit-learn again"):
+    with pytest.raises(
+        InputError, match=r"digits have the SHA-256 .*; got .* Install the library again that digits comes"
+    ):
         load("digits")
 
 
@@ -390,7 +396,7 @@ def test_an_archive_with_a_flipped_bit_is_never_an_unexplained_error(tmp_path_fa
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(InputError) as caught:
         load(name)
-    assert all(known in str(caught.value) for known in NAMES)
+    assert all(known in str(caught.value) for known in SOURCES)
     assert repr(name) in str(caught.value)
 
 
@@ -448,3 +454,15 @@ def test_images_are_contiguous_and_lie_in_memory_once():
     assert digits.train.images.data_ptr() == digits.learning.images.data_ptr()
     assert len(digits.train.labels) + len(digits.validation.labels) == len(digits.learning.labels)
     assert all(split.images.is_contiguous() for split in splits(digits))
+
+
+def test_a_data_set_from_outside_is_one_entry(monkeypatch):
+    images = np.random.default_rng(0).integers(256, size=(50, 1, 4, 4), dtype=np.uint8)
+    labels = np.arange(50) % 2
+    order = _hash_order(images, labels)
+    sha256 = hashlib.sha256(images[order].tobytes() + labels[order].astype("<i8").tobytes()).hexdigest()
+    mine = Source((1, 4, 4), 2, (30, 10, 10), sha256, read=lambda: [(images, labels)])
+    monkeypatch.setitem(SOURCES, "mine", mine)
+    dataset = load("mine")
+    assert [len(split.labels) for split in (dataset.train, dataset.validation, dataset.test)] == [30, 10, 10]
+    assert full_steps(Trial("mine", NetworkSpec("dense_poly"), Hyperparameters(1e-3), batch_size=10)) == 3

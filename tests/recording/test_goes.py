@@ -14,7 +14,6 @@ from greenai_utils import paths
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
 from greenai_utils.recording import goes
-from greenai_utils.recording.doctor import doctor
 from greenai_utils.recording.goes import (
     GoLog,
     changed_records,
@@ -26,9 +25,11 @@ from greenai_utils.recording.goes import (
     remarks,
     require_same_profile,
 )
-from greenai_utils.recording.profile import load_profile, profile_names, read_profile, settings_sha256, stated_settings
+from greenai_utils.recording.profile import profile_names, settings_sha256, stated_settings
+from greenai_utils.report.doctor import doctor
 from greenai_utils.report.reproduce import rebuild_figures, reproduce
 from greenai_utils.report.verify import verify
+from greenai_utils.studies import load_profile
 
 SMOKE = load_profile("smoke")
 
@@ -105,11 +106,11 @@ def test_words_and_weights_of_a_profile_change_no_hash_but_every_measured_settin
     assert len({settings_sha256(profile) for profile in [SMOKE, *others]}) == 4
     file = tmp_path / "smoke.yaml"  # writing a default out changes nothing
     file.write_text(paths.profile_file("smoke").read_text() + "threads: 1\n")
-    assert stated_settings(read_profile(file)) == stated_settings(SMOKE)
+    assert stated_settings(load_profile(str(file))) == stated_settings(SMOKE)
 
 
 def test_changed_missing_and_foreign_records_are_named(log: Path) -> None:
-    for place in ("records/a.jsonl", "records/b.jsonl", "traces/c.csv.gz"):
+    for place in ("records/a.jsonl", "records/b.jsonl", "records/c.jsonl"):
         write_text(log.parent / place, place)
     GoLog(log).complete(records_sha256=records_sha256(log.parent))
     machine = json.loads(log.read_text())

@@ -8,19 +8,14 @@ import time
 from pathlib import Path
 
 import nbformat
-import papermill
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from papermill.exceptions import PapermillExecutionError
 
 from greenai_utils import paths
 from greenai_utils.errors import InputError
 from greenai_utils.report import execute as notebooks
 from greenai_utils.report.execute import NotebookError, execute, notebook_names
-from greenai_utils.report.parameters import require_parameters
-
-CHECK = "from greenai_utils.report.parameters import require_parameters\n\nrequire_parameters(globals(), ['profile'])"
 
 
 @pytest.fixture
@@ -106,7 +101,6 @@ def test_inputs_that_the_notebook_itself_writes_count_as_they_are_afterwards(fol
 def test_result_shows_outputs_but_neither_this_machine_nor_the_moment(folder: Path) -> None:
     write(
         "00-a",
-        CHECK,
         "import sys\nimport warnings\nfrom pathlib import Path\n\nfrom tqdm import tqdm\n\nimport greenai_utils",
         "print(profile, sys.executable, greenai_utils.__file__, Path.home() / 'x')\nwarnings.warn('mind this')\n"
         "for _ in tqdm(range(3), desc='trials'):\n    pass",
@@ -143,12 +137,12 @@ def test_failing_cell_ends_in_one_message_and_leaves_what_was_there(folder: Path
 def test_a_fault_of_the_code_names_its_place(folder: Path) -> None:
     write(
         "00-a",
-        "from greenai_utils.report.parameters import require_parameters",
-        "require_parameters({'In': ['# Parameters\\n(']}, [])",
+        "from greenai_utils.files import write_text",
+        "write_text(None, '')",
     )
     with pytest.raises(
         NotebookError,
-        match=r"^SyntaxError: .* \(notebook 00-a, code cell 3: .*, at greenai_utils/report/parameters.py:\d+\)$",
+        match=r"^AttributeError: .* \(notebook 00-a, code cell 3: .*, at greenai_utils/files.py:\d+\)$",
     ):
         execute("smoke", "00-a", [])
     assert everything_in(paths.output_root()) == []
@@ -187,28 +181,6 @@ def test_stopped_anywhere_leaves_nothing_half_written(stop: signal.Signals, fold
         time.sleep(0.1)
     else:
         pytest.fail("the kernel outlives the process that started it")
-
-
-def test_unknown_parameter_of_papermill_is_an_error(folder: Path, tmp_path: Path) -> None:
-    notebook = write("00-a", CHECK)
-    with pytest.raises(PapermillExecutionError) as failed:
-        papermill.execute_notebook(
-            notebook, None, {"profil": "smoke"}, kernel_name="python3", language="python", progress_bar=False
-        )
-    assert failed.value.ename == "InputError"
-    assert failed.value.evalue == (
-        "this notebook's parameters are profile; got profil. Leave it out or correct its spelling."
-    )
-
-
-def test_parameters_are_told_from_the_notebooks_own_variables() -> None:
-    history = ["", 'profile = "quick"', "# Parameters\nprofile = 'smoke'\n", CHECK, "table = 3"]
-    require_parameters({"In": history, "table": 3, "profile": "smoke"}, ["profile"])
-    require_parameters({}, ["profile"])
-    with pytest.raises(InputError, match=r"parameters are epochs, profile; got dataset, seed\."):
-        require_parameters(
-            {"In": [*history, "# Parameters\nseed = 1\nepochs: int = 2\ndataset = 'x'\n"]}, ["profile", "epochs"]
-        )
 
 
 def test_unknown_notebook(folder: Path) -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from greenai_utils.paths import ROOT
 from greenai_utils.report.execute import notebook_names
-from greenai_utils.report.figures import FIGURES
-from greenai_utils.report.tables import TABLES
+from greenai_utils.report.outputs import known_figures, known_tables
+from greenai_utils.studies import STUDIES
+
+GAPS = {"00-meter-comparison", "01-energy-aware", *STUDIES["published"].figures}
+NO_TABLES = {"meter_comparison", *STUDIES["published"].tables}
 
 
 def greenai(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +48,7 @@ def test_every_notebook_is_executed_and_numbered_from_one(reproduced: tuple[Path
         notebook = nbformat.read(output / "report" / "smoke" / f"{name}.ipynb", as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-        assert code[0].source == 'profile = "smoke"'
+        assert code[0].source.splitlines() == ['profile = "smoke"', "settings = {}"]
         assert not [
             output for cell in code for output in cell.outputs if output.output_type in ("error", "stream")
         ] or (name.startswith("00"))
@@ -58,8 +61,8 @@ def test_all_tables_figures_and_pages_are_there(reproduced: tuple[Path, str]) ->
     tables = {file.stem for file in (output / "data" / "smoke" / "tables").glob("*.csv")}
     figures = {file.name for file in (output / "figures" / "smoke").iterdir()}
     pages = {file.stem for file in (output / "report/_build/smoke/notebooks").glob("*.html")}
-    assert set(TABLES) <= tables
-    assert {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")} <= figures
+    assert set(known_tables()) - NO_TABLES <= tables
+    assert {f"{name}.{kind}" for name in set(known_figures()) - GAPS for kind in ("png", "svg")} <= figures
     assert pages == set(notebook_names())
 
 
@@ -96,7 +99,7 @@ def test_figures_are_rebuilt_from_the_records_alone_to_the_same_bytes(
     records.mkdir(parents=True)
     for file in (output / "data" / "smoke" / "records").glob("*.jsonl"):
         (records / file.name).write_bytes(file.read_bytes())
-    done = greenai(tmp_path, "figures", "--profile", "smoke")
+    done = greenai(tmp_path, "figures", "--from-records", "--profile", "smoke")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "figures") == contents(output / "figures")
     rebuilt, made = (contents(folder / "data" / "smoke" / "tables") for folder in (tmp_path, output))
@@ -114,7 +117,7 @@ def test_an_unknown_profile_is_one_clear_message(command: str, tmp_path: Path) -
 
 
 def test_figures_without_records_say_what_to_run(tmp_path: Path) -> None:
-    done = greenai(tmp_path, "figures", "--profile", "smoke")
+    done = greenai(tmp_path, "figures", "--from-records", "--profile", "smoke")
     assert done.returncode == 2
     assert "make reproduce PROFILE=smoke" in done.stderr
     assert not contents(tmp_path)
@@ -160,4 +163,4 @@ def test_papermill_alone_refuses_an_unknown_parameter_too(reproduced: tuple[Path
         check=False,
     )
     assert done.returncode != 0
-    assert "this notebook's parameters are profile; got epochs" in done.stderr
+    assert "this notebook's parameters are profile, settings; got epochs" in done.stderr

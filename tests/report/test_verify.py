@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from greenai_utils import paths
 from greenai_utils.errors import InputError
 from greenai_utils.files import write_text
-from greenai_utils.recording.profile import load_profile
+from greenai_utils.recording.session import Session
 from greenai_utils.report.execute import notebook_names
 from greenai_utils.report.executed import check_executed
 from greenai_utils.report.reproduce import rebuild_figures
 from greenai_utils.report.verify import VerificationError, check_records, compare_figures, compare_tables, verify
-from greenai_utils.studies.session import STUDIES, Session
+from greenai_utils.studies import all_series, load_profile
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         output = tmp_path_factory.mktemp("recorded")
         patch.setenv("GREENAI_OUTPUT", str(output))
         session = Session(load_profile("smoke"))
-        for study in STUDIES:
-            session.run(study)
+        for series in all_series():
+            session.run(series)
         session.close("done")
-        rebuild_figures("smoke")
+        rebuild_figures("smoke", from_records=True)
         yield output
 
 
@@ -174,7 +174,7 @@ def test_a_missing_a_foreign_and_a_changed_notebook_are_named(output: Path) -> N
     execute_by_hand(output)
     first, second, *_ = sorted(paths.executed_folder("smoke").glob("*.ipynb"))
     first.rename(first.with_name("99-own.ipynb"))
-    second.write_text(second.read_text().replace("chapter.describe()", "chapter.describe() # changed"))
+    second.write_text(second.read_text().replace("study.describe()", "study.describe() # changed"))
     assert check_executed("smoke") == [
         f"report/{first.name}: missing",
         "report/99-own.ipynb: no notebook of that name",

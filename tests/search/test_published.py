@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from handmade_searches import configurations
 from scipy.stats import kstest, norm
 
 from greenai_utils.search.published import CANDIDATES, published_levels
@@ -25,7 +26,7 @@ def test_the_lattice_of_whole_numbers_leaves_out_the_last():
 
 def test_the_grid_is_64_different_points_of_the_lattice():
     strategy = make_strategy("published_grid", get_space("published3"), 0, 64)
-    points = [strategy.ask().configuration for _ in range(strategy.planned_trials)]
+    points = configurations(strategy)
     assert len({tuple(point.values()) for point in points}) == 64
     for dimension in get_space("published3").dimensions:
         assert {point[dimension.name] for point in points} == set(published_levels(dimension))
@@ -37,7 +38,7 @@ def test_the_grid_ends_with_its_lattice():
 
 def test_random_search_knows_no_log_scale():
     strategy = make_strategy("published_random", get_space("corrected3"), 0, 2000)
-    rates = [strategy.ask().configuration["learning_rate"] for _ in range(2000)]
+    rates = [each["learning_rate"] for each in configurations(strategy)]
     assert kstest(rates, "uniform", args=(1e-5, 1e-1 - 1e-5)).pvalue > 0.01
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from handmade_searches import configurations
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
@@ -14,8 +15,8 @@ from greenai_utils.search.spaces import Dimension, Space, get_space
 THREE = get_space("corrected3")
 
 
-def configurations(strategy):
-    return [tuple(strategy.ask().configuration.values()) for _ in range(strategy.planned_trials)]
+def points(strategy):
+    return [tuple(each.values()) for each in configurations(strategy)]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_no_dimension_of_a_lattice_could_have_one_level_more(trials):
 
 def test_a_whole_lattice_holds_every_whole_number_once():
     space = Space("small", (Dimension("a", 1, 3, kind="integer"), Dimension("b", 0, 1, kind="integer")))
-    assert sorted(configurations(GridSearch(space, 0, 100))) == [(a, b) for a in (1, 2, 3) for b in (0, 1)]
+    assert sorted(points(GridSearch(space, 0, 100))) == [(a, b) for a in (1, 2, 3) for b in (0, 1)]
 
 
 def test_the_lattice_of_64_points_by_hand():
@@ -53,11 +54,11 @@ def test_the_lattice_of_64_points_by_hand():
     first = [0.1, 0.1 + 0.899 / 3, 0.1 + 2 * 0.899 / 3, 0.999]
     second = [0.8, 0.8 + 0.199 / 3, 0.8 + 2 * 0.199 / 3, 0.999]
     expected = [(rate, beta1, beta2) for rate in rates for beta1 in first for beta2 in second]
-    assert np.allclose(sorted(configurations(GridSearch(THREE, 1, 64))), expected, rtol=1e-12)
+    assert np.allclose(sorted(points(GridSearch(THREE, 1, 64))), expected, rtol=1e-12)
 
 
 def test_the_order_of_the_grid_is_random_and_its_points_are_not():
-    one, two = configurations(GridSearch(THREE, 1, 64)), configurations(GridSearch(THREE, 2, 64))
+    one, two = points(GridSearch(THREE, 1, 64)), points(GridSearch(THREE, 2, 64))
     assert one != two
     assert sorted(one) == sorted(two)
 
@@ -71,7 +72,7 @@ def test_sobol_has_the_lower_discrepancy(dimensions):
 
 def test_sobol_suggests_its_points():
     space = Space("unit", (Dimension("x", 0.0, 1.0), Dimension("y", 0.0, 1.0)))
-    assert np.allclose(configurations(SobolSearch(space, 5, 20)), sobol_points(2, 20, 5), rtol=1e-15)
+    assert np.allclose(points(SobolSearch(space, 5, 20)), sobol_points(2, 20, 5), rtol=1e-15)
 
 
 def test_a_longer_sequence_begins_with_the_shorter():

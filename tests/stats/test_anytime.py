@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenai_utils.errors import InputError
-from greenai_utils.stats.anytime import anytime_band, anytime_bands, anytime_curve, check_curve
+from greenai_utils.stats.anytime import anytime_band, anytime_bands, anytime_curve
 
 
 def curve(joules, best):
@@ -96,38 +95,3 @@ def test_bands_of_every_strategy():
     np.testing.assert_allclose(bands["median"], [1.1, 1.3, 1.2, 1.3])
     alone = anytime_band([part for _, part in frame[frame["strategy"] == "tpe"].groupby("seed")], points=[2.0, 6.0])
     pd.testing.assert_frame_equal(bands.loc[2:, alone.columns].reset_index(drop=True), alone)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        (curve([2, 1], [0.1, 0.2]), "never fall"),
-        (curve([-1, 1], [0.1, 0.2]), "never fall"),
-        (curve([1, 2], [0.2, 0.1]), "never falls"),
-        (curve([1, 2, 3], [0.2, np.nan, 0.3]), "no gaps"),
-        (curve([1, np.nan], [0.2, 0.3]), "nan"),
-        (curve([], []), "empty"),
-        (curve([1], [1]).drop(columns="best_so_far"), "no 'best_so_far'"),
-    ],
-)
-def test_what_is_not_a_step_function(wrong, message):
-    with pytest.raises(InputError, match=message):
-        check_curve(wrong)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: anytime_band([]),
-        lambda: anytime_band([curve([1.0], [np.nan])]),
-        lambda: anytime_band(at_once([1, 2]), level=1.5),
-        lambda: anytime_band(at_once([1, 2]), points=1),
-        lambda: anytime_band(at_once([1, 2]), points=[np.nan]),
-        lambda: anytime_bands(curve([1.0], [1.0]), by="strategy", search="seed"),
-        lambda: anytime_curve(pd.DataFrame({"e": [-1.0], "s": [1.0]}), "e", "s"),
-        lambda: anytime_curve(pd.DataFrame({"e": [np.nan], "s": [1.0]}), "e", "s"),
-    ],
-)
-def test_wrong_input(call):
-    with pytest.raises(InputError):
-        call()

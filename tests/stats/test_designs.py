@@ -15,7 +15,7 @@ def test_columns_sum_to_zero_over_every_factors_levels():
     design = factorial_design(CELLS, "v", ["a", "b"])
     assert list(design.terms) == [("a",), ("b",), ("a", "b")]
     assert [columns.stop - columns.start for columns in design.terms.values()] == [2, 1, 2]
-    assert design.residual_df == 12 - 6
+    assert design.matrix.shape == (12, 6)
     # In a balanced design each contrast column adds up to nothing, and terms are orthogonal to each other.
     np.testing.assert_array_equal(design.matrix[:, 1:].sum(axis=0), 0)
     product = design.matrix.T @ design.matrix
@@ -25,15 +25,18 @@ def test_columns_sum_to_zero_over_every_factors_levels():
                 np.testing.assert_array_equal(product[columns, others], 0)
 
 
-def test_rows_of_cells_give_their_means():
+def test_pairs_subtract_means_averaged_over_the_other_factors():
     uneven = CELLS.drop(index=[0, 5, 7])
     design = factorial_design(uneven, "v", ["a", "b"])
-    coefficients = np.linalg.lstsq(design.matrix, design.response, rcond=None)[0]
+    coefficients = design.fit().params
     means = uneven.pivot_table(index="a", columns="b", values="v")
-    for (i, j), row in design.cell_rows(["a", "b"]).items():
-        assert row @ coefficients + uneven["v"].mean() == pytest.approx(means.iloc[i, j])
-    for (j,), row in design.cell_rows(["b"]).items():
-        assert row @ coefficients + uneven["v"].mean() == pytest.approx(means.mean().iloc[j])
+    first, second, contrasts = design.pairs(["a", "b"])
+    assert len(contrasts) == 15
+    cells = uneven.groupby(["a", "b"])["v"].mean()
+    np.testing.assert_allclose(contrasts @ coefficients, cells[first].to_numpy() - cells[second].to_numpy())
+    first, second, contrasts = design.pairs(["b"])
+    assert (list(first), list(second)) == (["x"], ["y"])
+    assert contrasts @ coefficients == pytest.approx(means["x"].mean() - means["y"].mean())
 
 
 def test_levels_may_be_categories_truth_values_or_numbers():
@@ -44,7 +47,7 @@ def test_levels_may_be_categories_truth_values_or_numbers():
         b=CELLS["b"] == "y",
     )
     design = factorial_design(frame, "v", ["a", "b"])
-    assert list(design.levels["a"]) == ["low", "mid", "high"]
+    assert list(design.cells.index.unique("a")) == ["low", "mid", "high"]
     np.testing.assert_array_equal(design.matrix, factorial_design(CELLS, "v", ["a", "b"]).matrix)
 
 

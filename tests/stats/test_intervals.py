@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from greenai_utils.errors import InputError
-from greenai_utils.stats.intervals import bootstrap_contrast, bootstrap_interval, group_means
+from greenai_utils.stats.intervals import (
+    bootstrap_effect,
+    bootstrap_interval,
+    bootstrap_means,
+    bootstrap_ratio,
+    group_means,
+)
 
 # Efron and Tibshirani (1993), An Introduction to the Bootstrap, table 14.1: the spatial test data, first variable.
 SPATIAL = [48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6, 0, 33, 28, 34, 4, 32, 24, 47, 41, 24, 26, 30, 41]
@@ -59,33 +65,13 @@ def test_many_values_take_the_percentile_interval():
     assert (low, high) == (pytest.approx(estimate - half, rel=0.15), pytest.approx(estimate + half, rel=0.15))
 
 
-def test_plain_functions_work_as_statistics():
-    assert bootstrap_interval(SPATIAL, lambda x: float(sum(x)) / len(x), resamples=100).estimate == pytest.approx(
-        np.mean(SPATIAL)
-    )
-
-
-def test_contrasts():
-    generator = np.random.default_rng(3)
-    base = generator.normal(10, 5, size=30)
-    more = base + generator.normal(1, 0.1, size=30)
-    apart = bootstrap_contrast(more, base)
-    paired = bootstrap_contrast(more, base, paired=True)
-    assert apart.estimate == pytest.approx(paired.estimate) == pytest.approx(np.mean(more) - np.mean(base))
-    assert apart.low < 0 < apart.high
-    assert 0.9 < paired.low < paired.high < 1.1
-    high, low = np.exp(base / 10), np.exp(base / 10) / 2
-    ratio = bootstrap_contrast(high, low, contrast="ratio", paired=True)
-    assert ratio == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
-
-
-def test_contrast_of_independent_samples_agrees_with_welch():
-    generator = np.random.default_rng(4)
-    a, b = generator.normal(1, 1, 200), generator.normal(0, 2, 300)
-    welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
-    interval = bootstrap_contrast(a, b)
-    assert interval.low == pytest.approx(welch.low, abs=0.03)
-    assert interval.high == pytest.approx(welch.high, abs=0.03)
+def test_the_ratio_of_pairs():
+    base = np.random.default_rng(3).normal(10, 1, size=30)
+    assert bootstrap_ratio(base, base / 2) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
+    more = base * np.random.default_rng(4).normal(1.2, 0.01, size=30)
+    estimate, low, high = bootstrap_ratio(more, base)
+    assert estimate == pytest.approx(more.mean() / base.mean())
+    assert 1.19 < low < estimate < high < 1.21  # whatever the bases scatter by
 
 
 def test_group_means_by_hand():
@@ -105,20 +91,73 @@ def test_group_means_leaves_out_unused_categories_and_takes_several_columns():
     assert table["n"].tolist() == [2] * 4
 
 
+# --- few units
+
+
+def mean_of(sample):
+    return bootstrap_effect(sample, lambda drawn: drawn.mean(axis=1))
+
+
+@pytest.mark.parametrize(("n", "skewed"), [(6, False), (12, False), (12, True)])
+def test_intervals_cover_the_truth(n, skewed):
+    random = np.random.default_rng(n)
+    covered = 0
+    for _ in range(400):
+        sample = random.lognormal(0, 0.5, n) - np.exp(0.125) if skewed else random.normal(0, 1, n)
+        effect = bootstrap_effect(sample, lambda drawn: drawn.mean(axis=1), resamples=1000)
+        covered += effect.low <= 0 <= effect.high
+    # 95 % of 400 is 380, standard error 4.4; skewness costs some. The plain percentile interval reaches 87 % for n = 6.
+    assert covered >= (360 if skewed else 367)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_units_have_students_interval(n):
+    sample = np.random.default_rng(n).normal(5, 2, n)
+    effect = mean_of(sample)
+    assert effect[1:3] == pytest.approx(stats.t.interval(0.95, n - 1, sample.mean(), stats.sem(sample)))
+    assert effect.n == n
+
+
+def test_a_unit_that_cannot_be_spared_leaves_no_interval():
+    ratio = bootstrap_means(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), lambda m: m[:, 0] / m[:, 1])
+    assert ratio.estimate == 3
+    assert np.isnan(ratio[1:3]).all()
+
+
+def test_the_interval_of_a_mean_is_close_to_students():
+    sample = np.random.default_rng(3).normal(5, 2, 12)
+    effect = mean_of(sample)
+    low, high = stats.t.interval(0.95, 11, sample.mean(), stats.sem(sample))
+    assert effect.estimate == pytest.approx(sample.mean())
+    assert effect.high - effect.low == pytest.approx(high - low, rel=0.1)
+    assert effect.n == 12
+
+
+def test_means_and_samples_give_the_same_interval():
+    random = np.random.default_rng(4)
+    units = random.normal(10, 1, (20, 2))
+    strata = ["a"] * 12 + ["b"] * 8
+    ratio = bootstrap_means(units, lambda means: means[:, 0] / means[:, 1], strata)
+    same = bootstrap_effect(units, lambda drawn: drawn[..., 0].mean(axis=1) / drawn[..., 1].mean(axis=1), strata)
+    assert ratio == pytest.approx(same)
+
+
+def test_strata_keep_their_size():
+    units = np.array([0.0, 0, 0, 1, 1, 1, 1, 1])
+    effect = bootstrap_effect(units, lambda drawn: drawn.mean(axis=1), [0, 0, 0, 1, 1, 1, 1, 1])
+    assert effect[:3] == (0.625, 0.625, 0.625)
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda: bootstrap_interval([1.0]),
         lambda: bootstrap_interval([1.0, np.nan]),
         lambda: bootstrap_interval([1.0, 2.0], level=95),
-        lambda: bootstrap_interval([1.0, 2.0], resamples=0),
-        lambda: bootstrap_contrast([1.0, 2.0], [1.0, 2.0], contrast="quotient"),
-        lambda: bootstrap_contrast([1.0, 2.0], [1.0, 2.0, 3.0], paired=True),
-        lambda: bootstrap_contrast([1.0, 2.0], [-1.0, 2.0], contrast="ratio"),
-        lambda: bootstrap_contrast([1.0, 2.0], [1.0]),
+        lambda: bootstrap_ratio([1.0, 2.0], [1.0, 2.0, 3.0]),
+        lambda: bootstrap_ratio([1.0, 2.0], [-1.0, 2.0]),
         lambda: group_means(pd.DataFrame({"a": [1], "b": [np.nan]}), "b", by="a"),
         lambda: group_means(pd.DataFrame({"a": [1], "b": [2.0]}), "b", by="c"),
-        lambda: group_means(pd.DataFrame({"a": [1], "b": [2.0]}), "b", by="a", level=0),
     ],
 )
 def test_wrong_input(call):

@@ -9,11 +9,11 @@ from scipy import optimize
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from greenai_utils.errors import InputError
-from greenai_utils.recording.profile import load_profile
 from greenai_utils.stats.clusters import mixed_model
 from greenai_utils.stats.reml import Reml, fit_reml
+from greenai_utils.studies import load_profile
+from greenai_utils.studies.data import StudyData
 from greenai_utils.studies.layers.tables import FACTORS, RESPONSE, finished_layers
-from greenai_utils.studies.study_data import StudyData
 
 CONSTANT_AND_SLOPES = 4
 

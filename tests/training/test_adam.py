@@ -1,4 +1,6 @@
-"""Both forms of Adam against torch.optim.Adam."""
+"""Both ways to update stacked networks against torch.optim.Adam."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from greenai_utils.training.adam import FUSED_SIZE, FusedAdam, StackedAdam, make_adam
-from greenai_utils.training.schedules import rate_factors
-from greenai_utils.training.trial import Hyperparameters
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.training.adam import FUSED_SIZE, StackedAdam, rate_factors
+from greenai_utils.training.trial import Hyperparameters, Protocol, Trial
 
 HYPERPARAMETERS = st.builds(
     Hyperparameters,
@@ -18,11 +20,7 @@ HYPERPARAMETERS = st.builds(
     epsilon=st.floats(1e-9, 1e-3),
     weight_decay=st.sampled_from([0.0, 0.01, 0.1]),
 )
-
-
-def gradients_of(steps: int, members: int, size: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(members, size, dtype=torch.float64, generator=generator) for _ in range(steps)]
+TRIAL = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2))
 
 
 def by_torch(one: Hyperparameters, beta2: float, values: Tensor, gradients: list[Tensor]) -> Tensor:
@@ -36,12 +34,16 @@ def by_torch(one: Hyperparameters, beta2: float, values: Tensor, gradients: list
     return parameter.detach()
 
 
-def check(kind: type, chosen: list[Hyperparameters], size: int, steps: int, apply_beta2: bool = True) -> None:
-    values = torch.randn(len(chosen), size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    gradients = gradients_of(steps, len(chosen), size)
+def moments(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(parameters), torch.zeros_like(parameters)
+
+
+def check(chosen: list[Hyperparameters], size: int, steps: int, apply_beta2: bool = True) -> None:
+    generator = torch.Generator().manual_seed(1)
+    values, *gradients = torch.randn(steps + 1, len(chosen), size, dtype=torch.float64, generator=generator)
     parameters = values.clone()
-    adam = make_adam(chosen, apply_beta2, parameters, steps)
-    assert type(adam) is kind
+    trials = [replace(TRIAL, hyperparameters=one, protocol=Protocol(apply_beta2=apply_beta2)) for one in chosen]
+    adam = StackedAdam(trials, parameters, steps, moments(parameters))
     for gradient in gradients:
         adam.step(gradient.clone(), adam.advance())
     for row, one in enumerate(chosen):
@@ -51,49 +53,45 @@ def check(kind: type, chosen: list[Hyperparameters], size: int, steps: int, appl
 
 
 @given(st.lists(HYPERPARAMETERS, min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
-def test_stacked_adam_is_torchs(chosen: list[Hyperparameters]) -> None:
-    check(StackedAdam, chosen, size=7, steps=5)
+@settings(max_examples=15, deadline=None)
+def test_few_parameters_are_updated_as_by_torch(chosen: list[Hyperparameters]) -> None:
+    check(chosen, size=7, steps=5)
 
 
 @given(st.lists(HYPERPARAMETERS, min_size=1, max_size=3))
 @settings(max_examples=5, deadline=None)
-def test_fused_adam_is_torchs(chosen: list[Hyperparameters]) -> None:
-    check(FusedAdam, chosen, size=FUSED_SIZE, steps=3)
+def test_many_parameters_are_updated_as_by_torch(chosen: list[Hyperparameters]) -> None:
+    check(chosen, size=FUSED_SIZE, steps=3)
 
 
-@pytest.mark.parametrize(("kind", "size"), [(StackedAdam, 5), (FusedAdam, FUSED_SIZE)])
-def test_beta2_is_0999_where_the_protocol_does_not_apply_it(kind: type, size: int) -> None:
-    check(kind, [Hyperparameters(1e-2, beta2=0.5)], size, steps=4, apply_beta2=False)
+@pytest.mark.parametrize("size", [5, FUSED_SIZE])
+def test_beta2_is_0999_where_the_protocol_does_not_apply_it(size: int) -> None:
+    check([Hyperparameters(1e-2, beta2=0.5)], size, steps=4, apply_beta2=False)
 
 
-@pytest.mark.parametrize(("kind", "size"), [(StackedAdam, 5), (FusedAdam, FUSED_SIZE)])
-def test_rates_follow_a_schedule(kind: type, size: int) -> None:
+@pytest.mark.parametrize("size", [5, FUSED_SIZE])
+def test_rates_follow_a_schedule(size: int) -> None:
     """Adam's step is proportional to its rate, while moments do not depend on it."""
-    settings = [Hyperparameters(1e-2, 0.0, 0.0, 0.0)]  # every step has the length of the rate
+    still = Hyperparameters(1e-2, 0.0, 0.0, 0.0)  # every step has the length of the rate
     parameters = torch.zeros(1, size, dtype=torch.float64)
-    adam = make_adam(settings, True, parameters, 7, "one_cycle")
-    assert type(adam) is kind
+    adam = StackedAdam(
+        [replace(TRIAL, hyperparameters=still, schedule="one_cycle")], parameters, 7, moments(parameters)
+    )
     for factor in rate_factors("one_cycle", 7).tolist():
         before = parameters.clone()
         adam.step(torch.ones_like(parameters), adam.advance())
         torch.testing.assert_close(before - parameters, torch.full_like(parameters, 1e-2 * factor))
 
 
-@pytest.mark.parametrize("size", [5, FUSED_SIZE])
-def test_selected_members_go_on_as_if_alone(size: int) -> None:
-    chosen = [Hyperparameters(1e-2), Hyperparameters(3e-2, 0.5, 0.9, 1e-6, 0.1), Hyperparameters(1e-3, 0.0)]
-    values = torch.randn(3, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    gradients = gradients_of(4, 3, size)
-    parameters = values.clone()
-    adam = make_adam(chosen, True, parameters, 4)
-    for gradient in gradients[:2]:
-        adam.step(gradient.clone(), adam.advance())
-    kept = [0, 2]
-    parameters = parameters[kept]
-    adam.select(kept, parameters)
-    for gradient in gradients[2:]:
-        adam.step(gradient[kept], adam.advance())
-    for row, member in enumerate(kept):
-        expected = by_torch(chosen[member], chosen[member].beta2, values[member], [g[member] for g in gradients])
-        torch.testing.assert_close(parameters[row], expected, rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100, 1001])
+def test_one_cycle_is_torchs(steps: int) -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=steps, cycle_momentum=False)
+    expected = []
+    for step in range(steps):
+        expected.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if step + 1 < steps:
+            scheduler.step()
+    assert rate_factors("one_cycle", steps).tolist() == pytest.approx(expected, rel=1e-12)
+    assert rate_factors("constant", 3).tolist() == [1.0, 1.0, 1.0]

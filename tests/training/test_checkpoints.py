@@ -12,10 +12,12 @@ from greenai_utils.energy.meter import EnergyMeter
 from greenai_utils.errors import InputError
 from greenai_utils.networks.datasets import Dataset, load
 from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.training.batches import training_split
 from greenai_utils.training.checkpoints import Checkpoint, CheckpointFolder
 from greenai_utils.training.engine import Engine
+from greenai_utils.training.loop import fit
 from greenai_utils.training.population import train_population
-from greenai_utils.training.run import Outcome, fit, make_network, nothing_spent, train, training_split
+from greenai_utils.training.run import Outcome, make_network, nothing_spent, train
 from greenai_utils.training.trial import Hyperparameters, Protocol, Trial, protocol
 
 TRIAL = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2, 0.8, 0.95), epochs=3, batch_size=64)
@@ -53,16 +55,9 @@ def assert_same(one: Checkpoint, other: Checkpoint) -> None:
 def test_a_paused_training_ends_like_an_unbroken_one_to_the_last_bit(
     digits: Dataset, trial: Trial, engine: Engine, name: str
 ) -> None:
-    trial = replace(trial, protocol=protocol(name))
+    trial = replace(trial, protocol=protocol(name), schedule="one_cycle")
     unbroken = end_of(trial, digits, [], engine)
     assert_same(end_of(trial, digits, [5, 17, 30], engine), unbroken)
-
-
-@pytest.mark.parametrize("engine", [Engine(), Engine(stacked=False)], ids=["stacked", "modules"])
-@pytest.mark.parametrize("trial", [TRIAL, LARGE], ids=["dense", "large"])
-def test_a_schedule_goes_on_where_it_was(digits: Dataset, trial: Trial, engine: Engine) -> None:
-    trial = replace(trial, schedule="one_cycle")
-    assert_same(end_of(trial, digits, [20], engine), end_of(trial, digits, [], engine))
 
 
 @pytest.mark.parametrize("engine", [Engine(), Engine(stacked=False)], ids=["stacked", "modules"])
@@ -101,15 +96,6 @@ def test_the_last_rung_of_a_training_is_the_whole_training(digits: Dataset, mete
         assert paused.checkpoint is None
 
 
-def test_joules_of_a_rung_are_those_of_its_own_steps(digits: Dataset, meter: EnergyMeter) -> None:
-    longer = replace(TRIAL, epochs=30)
-    first = train(replace(longer, max_steps=459), digits, meter, keep=True)
-    last = train(longer, digits, meter, start=first.checkpoint)
-    whole = train(longer, digits, meter)
-    assert first.training.gross_j + last.training.gross_j == pytest.approx(whole.training.gross_j, rel=0.3)
-    assert last.training.gross_j < 0.25 * whole.training.gross_j
-
-
 @pytest.mark.parametrize("trial", [TRIAL, CNN, LARGE], ids=["dense", "cnn", "large"])
 def test_a_group_goes_on_together_as_its_members_do_alone(digits: Dataset, meter: EnergyMeter, trial: Trial) -> None:
     rates = (1e-3, 3e-4, 1e-4)
@@ -124,7 +110,7 @@ def test_a_group_goes_on_together_as_its_members_do_alone(digits: Dataset, meter
     for member, one in zip(together, alone, strict=True):
         assert member.steps == one.steps == STEPS
         for name in ("train_loss", "validation_accuracy", "test_accuracy"):
-            assert getattr(member, name) == pytest.approx(getattr(one, name), rel=1e-3), name
+            assert getattr(member, name) == getattr(one, name), name
 
 
 def test_a_training_that_has_diverged_does_not_go_on_and_spends_nothing(digits: Dataset, meter: EnergyMeter) -> None:
@@ -134,18 +120,8 @@ def test_a_training_that_has_diverged_does_not_go_on_and_spends_nothing(digits: 
     last = train(WILD, digits, meter, start=first.checkpoint)
     assert (last.diverged, last.steps, last.training.gross_j) == (True, first.steps, 0.0)
     assert last.training.boundary == nothing_spent(meter).boundary == "cpu"
-    with pytest.raises(InputError, match="start together"):
+    with pytest.raises(InputError, match="go on together"):
         train_population([WILD], digits, meter, starts=[first.checkpoint])
-
-
-def test_a_training_paused_within_the_epoch_in_which_it_diverges_ends_where_the_unbroken_one_does(
-    digits: Dataset, meter: EnergyMeter
-) -> None:
-    first = train(replace(WILD, max_steps=10), digits, meter, keep=True)
-    assert first.diverged
-    assert not first.checkpoint.ended
-    last, whole = train(WILD, digits, meter, start=first.checkpoint), train(WILD, digits, meter)
-    assert (last.diverged, last.steps) == (whole.diverged, whole.steps)
 
 
 def test_members_that_diverge_leave_checkpoints_of_their_own(digits: Dataset, meter: EnergyMeter) -> None:

@@ -8,26 +8,21 @@ import torch
 
 from greenai_utils.errors import InputError
 from greenai_utils.training import engine
-from greenai_utils.training.engine import THREAD_FLOPS, Engine, check_device, check_precision, free_memory
-
-
-@pytest.mark.parametrize("wrong", [{"threads": 0}, {"threads": True}, {"members": -1}, {"memory_share": 0.0}])
-def test_numbers_out_of_range_are_named(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        Engine(**wrong)
+from greenai_utils.training.engine import THREAD_FLOPS, check_device, check_precision, free_memory, step_threads
+from greenai_utils.training.products import limit_threads
 
 
 @pytest.mark.parametrize("precision", THREAD_FLOPS)
-@pytest.mark.parametrize(("threads", "share", "expected"), [(None, 0.5, 1), (None, 1.0, 2), (1, 1.0, 1), (9, 0.0, 2)])
-def test_small_steps_run_on_one_thread_and_none_on_more_than_there_are(
-    precision: torch.dtype, threads: int | None, share: float, expected: int
-) -> None:
+def test_small_steps_run_on_one_thread_and_none_on_more_than_there_are(precision: torch.dtype) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with Engine(threads=threads).limit_threads(share * THREAD_FLOPS[precision], precision):
-            assert torch.get_num_threads() == expected
-        assert torch.get_num_threads() == 2
+        assert step_threads(0.5 * THREAD_FLOPS[precision], precision) == 1
+        assert step_threads(THREAD_FLOPS[precision], precision) == 2
+        for most in (1, 9):
+            with limit_threads(most):
+                assert torch.get_num_threads() == min(most, 2)
+            assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 

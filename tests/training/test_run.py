@@ -5,17 +5,17 @@ from dataclasses import fields, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from greenai_utils.energy.counters import CpuTimeEstimate
 from greenai_utils.energy.meter import EnergyMeter
 from greenai_utils.errors import InputError
 from greenai_utils.networks.builders import build
-from greenai_utils.networks.datasets import Dataset, Split, load
-from greenai_utils.networks.specification import KINDS, Kind, NetworkSpec
-from greenai_utils.training.engine import Engine
-from greenai_utils.training.run import accuracy, fit, make_network, to_input, train, training_split
+from greenai_utils.networks.datasets import Dataset, Split
+from greenai_utils.networks.specification import NetworkSpec
+from greenai_utils.training.batches import to_input, training_split
+from greenai_utils.training.evaluation import accuracy
+from greenai_utils.training.loop import fit
+from greenai_utils.training.run import train
 from greenai_utils.training.trial import PROTOCOLS, Hyperparameters, Protocol, Trial
 
 DENSE = Trial("digits", NetworkSpec("dense_poly"), Hyperparameters(1e-2), epochs=2, batch_size=64)
@@ -82,36 +82,11 @@ def leave_out_biases(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_stacked_form_takes_the_steps_of_the_modules(digits: Dataset, kind: Kind, relu: bool) -> None:
-    network = NetworkSpec(kind, relu=relu, dense_relu=relu)
-    settings = Hyperparameters(1e-2, beta1=0.7, beta2=0.9, epsilon=1e-6, weight_decay=1e-2)
-    trial = replace(DENSE, network=network, hyperparameters=settings, max_steps=5)
-    models = [make_network(trial, digits).double() for _ in range(2)]
-    losses = [
-        fit(model, trial, digits.train, Engine(stacked=stacked)).loss
-        for model, stacked in zip(models, (False, True), strict=True)
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    modules, stacked = (leave_out_biases(model.state_dict()) for model in models)
-    for at, value in modules.items():
-        torch.testing.assert_close(stacked[at], value, rtol=1e-6, atol=1e-8)
-
-
 def test_other_networks_train_as_modules(digits: Dataset) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
     fit(model, replace(DENSE, epochs=5), digits.train)
     assert accuracy(model, digits.test, DENSE) > 0.85
-
-
-@pytest.mark.parametrize("layout", [Engine(stacked=False), Engine(stacked=False, channels_last=True)])
-def test_modules_learn_in_either_layout(digits: Dataset, layout: Engine, meter: EnergyMeter) -> None:
-    trial = replace(CNN, epochs=3)
-    assert train(trial, digits, meter, engine=layout).train_loss == pytest.approx(
-        train(trial, digits, meter).train_loss, rel=0.02
-    )
 
 
 @pytest.mark.parametrize("trial", [DENSE, CNN], ids=["dense", "cnn"])
@@ -122,29 +97,13 @@ def test_bfloat16_learns_as_much(digits: Dataset, trial: Trial, meter: EnergyMet
 
 
 def test_threads_change_nothing_and_are_given_back(digits: Dataset, meter: EnergyMeter) -> None:
-    torch.set_num_threads(2)
-    try:
-        outcomes = [train(CNN, digits, meter, engine=Engine(threads=threads)) for threads in (1, 2)]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    outcomes = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        outcomes.append(train(replace(CNN, batch_size=1024), digits, meter))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
     assert outcomes[0].train_loss == pytest.approx(outcomes[1].train_loss, rel=1e-4)
-
-
-def test_the_sampled_beta2_matters_only_where_it_is_applied(digits: Dataset) -> None:
-    def weights(protocol: Protocol, beta2: float) -> torch.Tensor:
-        trial = replace(DENSE, epochs=1, protocol=protocol, hyperparameters=Hyperparameters(1e-2, beta2=beta2))
-        return torch.cat([value.flatten() for value in trained(trial, digits.train).parameters()])
-
-    ignored = Protocol(apply_beta2=False)
-    assert torch.equal(weights(ignored, 0.8), weights(ignored, 0.99))
-    assert not torch.equal(weights(Protocol(), 0.8), weights(Protocol(), 0.99))
-
-
-def test_without_a_validation_split_its_images_are_trained_on(digits: Dataset) -> None:
-    all_images = training_split(replace(DENSE, protocol=Protocol(hold_out_validation=False)), digits)
-    assert len(all_images.labels) == len(digits.train.labels) + len(digits.validation.labels)
-    assert training_split(DENSE, digits) is digits.train
 
 
 def test_the_same_trial_gives_the_same_outcome_and_another_seed_another(digits: Dataset, meter: EnergyMeter) -> None:
@@ -170,15 +129,6 @@ def test_a_diverged_training_is_a_result(digits: Dataset, meter: EnergyMeter) ->
     assert outcome.diverged
     assert (outcome.train_loss, outcome.validation_accuracy, outcome.test_accuracy) == (None, None, None)
     assert outcome.training.gross_j > 0
-
-
-@settings(max_examples=15, deadline=None)
-@given(steps=st.integers(1, 60))
-def test_a_training_stops_after_max_steps(steps: int) -> None:
-    digits = load("digits")
-    model = build(DENSE.network, digits.input_shape, digits.classes)
-    done = fit(model, replace(DENSE, epochs=3, max_steps=steps), digits.train)
-    assert done.steps == min(steps, 3 * -(-len(digits.train.labels) // 64))
 
 
 def test_accuracy_is_the_share_of_correct_predictions(digits: Dataset) -> None:

@@ -2,84 +2,83 @@
 
 from collections.abc import Iterable
 
-from greenai_utils.studies.claims.claims import CLAIMS, DEFECTS, NOT_TESTABLE, VERDICTS, Claim
-from greenai_utils.studies.claims.tables import claims_table, verdicts_table
-from greenai_utils.studies.study_data import StudyData
+import pandas as pd
+
+from greenai_utils.studies.claims.claims import CLAIMS, NOT_TESTABLE, RULES, VERDICTS, decisive, shown_evidence
 
 
-def rules(_: StudyData) -> str:
-    """The rule of each claim."""
+def rules(claims: Iterable[str] = tuple(CLAIMS)) -> str:
+    """The rule of each claim, as a table.
+
+    Args:
+        claims: Which, by name.
+    """
     lines = ["| claim | the number that decides | interval over | to lie | why this much |", "|---|---|---|---|---|"]
-    for name, claim in CLAIMS.items():
-        rule = f"{claim.side} {claim.threshold:g}"
-        lines.append(f"| {name} | {claim.estimand} | {claim.units} | {rule} | {claim.reason} |")
+    for name in claims:
+        claim = RULES[name]
+        lines.append(
+            f"| {name} | {claim.estimand} | {claim.units} | {claim.side} {claim.threshold:g} | {claim.reason} |"
+        )
     return "\n".join(lines)
 
 
-def evidence(data: StudyData) -> str:
-    """What the verdicts rest on, and what is missing."""
-    worth = "an estimate" if data.source == "estimate" else f"read from a counter (`{data.source}`)"
-    lines = [
-        f"- **this profile**: {len(data.trials):,} recorded trainings; their joules are {worth}.",
-        f"- **the authors' data**: a gap. {data.gap} Until then no claim can be tested on them."
-        if data.gap
-        else f"- **the authors' data**: {len(data.published.tuning):,} trials and {len(data.published.layers):,} "
-        "trainings; their joules were sampled through nvidia-smi.",
-    ]
-    shipped = verdicts_table(data).query("evidence.str.startswith('recorded')").drop_duplicates("evidence")
-    names = [
-        f"`{row.evidence.removeprefix('recorded ')}`, whose joules are "
-        + ("an estimate" if row.source == "estimate" else f"read from a counter (`{row.source}`)")
-        for row in shipped.itertuples()
-    ]
-    lines.append(
-        "- **recorded elsewhere**, profiles that ship with the repository: "
-        + ("; ".join(names) if names else "none besides this one, so that nothing is judged on them")
-        + "."
-    )
-    return "\n".join(lines)
+def evidence(verdicts: pd.DataFrame) -> str:
+    """What the verdicts rest on, what its joules are worth, and what is missing.
 
-
-def claims(data: StudyData) -> str:
-    """Every claim, its verdicts and the numbers behind them."""
-    return _lines(data, CLAIMS)
-
-
-def defects(data: StudyData) -> str:
-    """Every fault of the published code, and whether what was claimed survives when it is mended."""
-    return _lines(data, DEFECTS)
-
-
-def count(data: StudyData) -> str:
-    """How many claims got which verdict."""
-    table = verdicts_table(data)
-    own = table[table["claim"].isin(list(CLAIMS))]
+    Args:
+        verdicts: The table `claim_verdicts`.
+    """
     lines = []
-    for kind, part in own.groupby("evidence", sort=False):
+    for kind, part in verdicts.groupby("evidence", sort=False):
+        testable, first = (part["verdict"] != NOT_TESTABLE).sum(), part.iloc[0]
+        worth = {"estimate": "an estimate", "nvidia-smi": "made of power sampled through `nvidia-smi`"}
+        joules = worth.get(first["source"], f"read from a counter (`{first['source']}`)")
+        said = (
+            f"joules are {joules}, over the boundary `{first['boundary']}`; {testable} of {len(part)} lines below rest"
+        )
+        lines.append(
+            f"- **{shown_evidence(str(kind))}**: "
+            + (f"{said} on it." if testable else "not at hand, so that nothing can be tested on it.")
+        )
+    return "\n".join(lines)
+
+
+def count(verdicts: pd.DataFrame, claims: Iterable[str] = tuple(CLAIMS)) -> str:
+    """How many claims got which verdict.
+
+    Args:
+        verdicts: The table `claim_verdicts`.
+        claims: Which, by name.
+    """
+    lines = []
+    for kind, part in verdicts[verdicts["claim"].isin(list(claims))].groupby("evidence", sort=False):
         counted = part["verdict"].value_counts()
         said = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS if verdict in counted)
-        lines.append(f"- {kind}: of {len(part)} claims {said}")
+        lines.append(f"- {shown_evidence(str(kind))}: of {len(part)} claims {said}")
     return "\n".join(lines)
 
 
-def _lines(data: StudyData, chosen: Iterable[str]) -> str:
-    table, verdicts = claims_table(data), verdicts_table(data)
-    known: dict[str, Claim] = {**CLAIMS, **DEFECTS}
+def numbers_behind(numbers: pd.DataFrame, verdicts: pd.DataFrame, claims: Iterable[str] = tuple(CLAIMS)) -> str:
+    """What is claimed, the verdict by each body of evidence, and the range of the numbers that decide it.
+
+    Args:
+        numbers: The table `claims`.
+        verdicts: The table `claim_verdicts`.
+        claims: Which, by name.
+    """
     lines = []
-    for name in chosen:
-        lines.append(f"- **{name}.** {known[name].statement}")
+    for name in claims:
+        rule = RULES[name]
+        lines.append(f"- **{name}.** {rule.statement}")
         for row in verdicts[verdicts["claim"] == name].itertuples():
-            numbers = table[(table["claim"] == name) & (table["evidence"] == row.evidence)]
+            kind = shown_evidence(str(row.evidence))
             if row.verdict == NOT_TESTABLE:
-                lines.append(f"  - {row.evidence}: {NOT_TESTABLE}")
+                lines.append(f"  - {kind}: {NOT_TESTABLE}")
                 continue
-            own = numbers[numbers["dataset"] != "all"]  # pooled data sets decide only where there are no others
-            decisive = own if len(own) else numbers
-            span = f"effect {decisive['effect'].min():.3g}"
-            if len(decisive) > 1:
-                span = f"effects {decisive['effect'].min():.3g} to {decisive['effect'].max():.3g}"
+            own = decisive(numbers[(numbers["claim"] == name) & (numbers["evidence"] == row.evidence)])["effect"]
+            span = f"effect {own.min():.3g}" if len(own) == 1 else f"effects {own.min():.3g} to {own.max():.3g}"
             lines.append(
-                f"  - {row.evidence}: **{row.verdict}** ({row.supported} of {row.rows} numbers support it; "
-                f"{span}, to lie {known[name].side} {known[name].threshold:g})"
+                f"  - {kind}: **{row.verdict}** ({row.supported} of {row.rows} numbers support it; {span}, to lie "
+                f"{rule.side} {rule.threshold:g})"
             )
     return "\n".join(lines)

@@ -1,37 +1,33 @@
 """The verdicts on every claim, from all evidence at hand: the authors' data, this profile, and profiles that ship."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
 
 from greenai_utils import paths
 from greenai_utils.errors import Gap
-from greenai_utils.recording.profile import load_profile, profile_names
-from greenai_utils.studies.claims.claims import CLAIMS, DEFECTS, conclude
+from greenai_utils.recording.profile import profile_names
+from greenai_utils.stats.survival import energies_to_target
+from greenai_utils.studies import load_profile
+from greenai_utils.studies.claims.claims import OWN, PUBLISHED, RECORDED, RULES, conclude
 from greenai_utils.studies.claims.evidence import Evidence, judge, published_evidence, record_evidence
+from greenai_utils.studies.data import StudyData, Table, main_cell
 from greenai_utils.studies.fronts.tables import trained_alone
 from greenai_utils.studies.meter.tables import AUTHORS, COUNTER, METHODS, compared_windows
 from greenai_utils.studies.published.tables import BOUNDARY, SOURCE
-from greenai_utils.studies.study_data import StudyData, Table
-from greenai_utils.studies.tuning.tables import main_cell, tuning_summary
-
-_JOULES = [METHODS[AUTHORS], METHODS[COUNTER]]
-"""Joules of a window as the authors read them, and as a counter does."""
-SHIPPED = paths.ROOT / "data"
-"""Where recorded profiles ship."""
+from greenai_utils.studies.tuning.tables import tuning_summary
 
 
 @Table.apart("claim")
 def claims_table(data: StudyData) -> pd.DataFrame:
-    """Every claim and defect judged on every body of evidence, one row a number that decides; see `claims`.
+    """Every claim and defect judged on every body of evidence, one row a number that decides; see `evidence.judge`.
 
-    Evidence of a profile that ships with the repository is named `recorded` and the profile. Where the authors' data
-    cannot be had, their claims are not testable here.
+    Where the authors' data cannot be had, their claims are not testable here.
     """
-    parts = []
-    for evidence, name, source, boundary in _evidence(data):
-        judged = judge(evidence)
-        parts.append(judged.assign(evidence=name, source=source, boundary=boundary))
+    parts = [
+        judge(evidence, name).assign(source=source, boundary=boundary)
+        for evidence, name, source, boundary in _evidence(data)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -40,8 +36,7 @@ def verdicts_table(data: StudyData) -> pd.DataFrame:
     """One verdict for each claim and body of evidence, with the rule that decides it."""
     table = claims_table.exact(data)
     verdicts = conclude(table)
-    known = {**CLAIMS, **DEFECTS}
-    rules = {name: {"test": claim.test, "reason": claim.reason} for name, claim in known.items()}
+    rules = {name: {"test": claim.test, "reason": claim.reason} for name, claim in RULES.items()}
     verdicts = verdicts.join(pd.DataFrame.from_dict(rules, orient="index"), on="claim")
     origin = table.drop_duplicates("evidence").set_index("evidence")[["source", "boundary"]]
     return verdicts.join(origin, on="evidence")
@@ -49,40 +44,38 @@ def verdicts_table(data: StudyData) -> pd.DataFrame:
 
 def recorded_profiles(own: str) -> list[str]:
     """The profiles whose records ship with the repository, but the one named."""
-    names = [name for name in profile_names() if name != own and any((SHIPPED / name / "records").glob("*.jsonl"))]
+    shipped = {folder.parent.name for folder in paths.shipped_records() if any(folder.glob("*.jsonl"))}
+    names = [name for name in profile_names() if name != own and name in shipped]
     return [name for name in names if load_profile(name).recorded]
 
 
 def _evidence(data: StudyData) -> Iterator[tuple[Evidence, str, str, str]]:
     """Each body of evidence, its name, and source and boundary of its joules."""
-    gap = data.gap
-    yield Evidence.nothing("published") if gap else _of_authors(data), "published", SOURCE, BOUNDARY
-    yield record_evidence(_tables(data)), "records", data.source, data.boundary
+    of_authors = Evidence() if data.gap else published_evidence(data.published.tuning, data.published.layers)
+    yield of_authors, PUBLISHED, SOURCE, BOUNDARY
+    yield _of_records(data), OWN, data.source, data.boundary
     for name in recorded_profiles(data.profile.name):
-        shipped = StudyData.read(load_profile(name), SHIPPED / name / "records")
+        shipped = StudyData.read(load_profile(name), paths.ROOT / "data" / name / "records")
         try:
-            evidence = record_evidence(_tables(shipped), "recorded")
+            evidence = _of_records(shipped)
         except Gap:  # a study of it is still to be recorded
-            evidence = Evidence.nothing("recorded")
-        yield evidence, f"recorded {name}", shipped.source, shipped.boundary
+            evidence = Evidence()
+        yield evidence, f"{RECORDED} {name}", shipped.source, shipped.boundary
 
 
-def _of_authors(data: StudyData) -> Evidence:
-    return published_evidence(data.published.tuning, data.published.layers)
-
-
-def _tables(data: StudyData) -> Mapping[str, pd.DataFrame]:
-    """What claims are judged on: what the profile plans, and of the tuning study the main cell alone, where strategies
-    compare by nothing else. Records that an earlier plan left in the folder take no part.
+def _of_records(data: StudyData) -> Evidence:
+    """What the profile plans, and of the tuning study the main cell alone, where strategies compare by nothing else.
+    Records that an earlier plan left in the folder take no part.
     """
     searched = main_cell(data, data.tuning)
     planned = {*searched["key"], *data.layers["key"], *data.protocols["key"], *trained_alone(data)["key"]}
-    return {
-        "trials": data.trials[data.trials["key"].isin(planned)],
-        "searches": _to_each_target(data, searched),
-        "ladders": data.ladders,
-        "meter_comparison": _meters(data),
-    }
+    windows = [{**record, "load": record["task"]["load"]} for record in compared_windows(data)]
+    return record_evidence(
+        data.trials[data.trials["key"].isin(planned)],
+        _to_each_target(data, searched),
+        data.ladders,
+        pd.DataFrame(windows, columns=["load", METHODS[AUTHORS], METHODS[COUNTER]]),
+    )
 
 
 def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
@@ -90,15 +83,10 @@ def _to_each_target(data: StudyData, trials: pd.DataFrame) -> pd.DataFrame:
     summary = main_cell(data, tuning_summary.exact(data)).drop(columns="energy_to_target_j")
     parts = []
     for target in data.profile.tuning.targets:
-        reached = trials[trials["best_so_far"] >= target * trials["best_so_far"].max()]
-        joules = reached.groupby(["strategy", "search_seed"])["cumulative_j"].first().rename("energy_to_target_j")
-        joules.index.names = ["strategy", "seed"]
+        best = trials["best_so_far"].max()
+        spent = energies_to_target(trials, ["strategy", "search_seed"], target * best)
+        spent = spent.rename(columns={"search_seed": "seed"})
+        spent["energy_to_target_j"] = spent["energy_j"].where(spent["reached"])
+        joules = spent.set_index(["strategy", "seed"])["energy_to_target_j"]
         parts.append(summary.join(joules, on=["strategy", "seed"]).assign(target=target))
     return pd.concat(parts, ignore_index=True)
-
-
-def _meters(data: StudyData) -> pd.DataFrame:
-    """The windows that were measured by several meters at once; none where a machine cannot."""
-    windows = compared_windows(data)
-    rows = [{"load": record["task"]["load"], **{name: record[name] for name in _JOULES}} for record in windows]
-    return pd.DataFrame(rows, columns=["load", *_JOULES])

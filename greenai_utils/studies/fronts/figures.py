@@ -7,18 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from greenai_utils.studies.drawing import MARKERS, PALETTE, WIDTH
-from greenai_utils.studies.fronts.ladder_tables import ladder_returns, ladder_rungs, ladder_trials
-from greenai_utils.studies.fronts.tables import (
-    PERCENTILES,
-    accuracy_and_energy,
-    attainment_table,
-    front_summary,
-    marginal_table,
-    network_fronts,
-    pareto_table,
-)
-from greenai_utils.studies.study_data import StudyData
+from greenai_utils.studies.drawing import MARKERS, PALETTE, WIDTH, styled
 
 BLUE, ORANGE = sns.color_palette(PALETTE)[:2]
 GREY = "0.45"
@@ -37,37 +26,47 @@ MOST_TICKS = 6
 RUNGS = {"epochs": "Epochs", "size": "Convolutional blocks"}
 
 
-def pareto_figure(data: StudyData) -> Figure:
-    """Accuracy bought for joules by every trial, with each study's Pareto front, dominated region and knee."""
-    trials, fronts, summary = accuracy_and_energy(data), pareto_table(data), front_summary(data).set_index("study")
+@styled
+def pareto_fronts(trials: pd.DataFrame, fronts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Accuracy bought for joules by every trial, with each study's Pareto front, dominated region and knee.
+
+    Args:
+        trials: The table `front_trials`.
+        fronts: The table `pareto_front`.
+        summary: The table `front_summary`; a panel for each of its rows.
+    """
     groups = trials.groupby("study")["group"].nunique().max()
     rows = 1 if len(summary) <= MOST_PANELS else 2
     figure = Figure(figsize=(WIDTH, rows * (3.3 + 0.16 * groups)))
     panels = figure.subplots(rows, -(-len(summary) // rows), squeeze=False).flatten()
     for axes in panels[len(summary) :]:
         axes.set_visible(False)
-    for axes, study in zip(panels, summary.index, strict=False):
-        own = fronts[fronts["study"] == study]
-        _draw_trials(axes, trials[trials["study"] == study])
-        _draw_front(axes, trials[trials["study"] == study], own)
-        knee = summary.loc[study]
-        if np.isfinite(knee["knee_j"]):
-            label = f"knee (in {knee['knee_share']:.0%} of samples)".replace("%", " %")
-            axes.plot(knee["knee_j"], knee["knee_accuracy"], "o", ms=9, mfc="none", mec="black", mew=1.1, label=label)
-        axes.set(title=_title(study), xlabel=COST, xscale="log")
+    for axes, (_, row) in zip(panels, summary.iterrows(), strict=False):
+        own = trials[trials["study"] == row["study"]]
+        _draw_trials(axes, own)
+        _draw_front(axes, own, fronts[fronts["study"] == row["study"]])
+        if np.isfinite(row["knee_j"]):
+            label = f"knee (in {100 * row['knee_share']:.0f} % of samples)"
+            axes.plot(row["knee_j"], row["knee_accuracy"], "o", ms=9, mfc="none", mec="black", mew=1.1, label=label)
+        axes.set(title=_title(row["study"]), xlabel=COST, xscale="log")
         _few_ticks(axes)
         axes.legend(fontsize=6.5, loc="upper center", bbox_to_anchor=(0.45, -0.19), labelspacing=0.35)
     panels[0].set_ylabel("Validation accuracy")
     return figure
 
 
-def marginal_figure(data: StudyData) -> Figure:
-    """What a percentage point costs: between trials on the front of each study, and between means of the ladders."""
-    table, rungs = marginal_table(data), ladder_rungs(data)
-    figure = Figure(figsize=(WIDTH, 3.0))
+@styled
+def price_of_a_point(steps: pd.DataFrame, rungs: pd.DataFrame) -> Figure:
+    """What a percentage point costs: between trials on the front of each study, and between means of the ladders.
+
+    Args:
+        steps: The table `marginal_cost`.
+        rungs: The table `ladder_rungs`.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     colors = sns.color_palette(PALETTE)
-    for (study, front), color, marker in zip(table.groupby("study", sort=False), colors, MARKERS[1:], strict=False):
+    for (study, front), color, marker in zip(steps.groupby("study", sort=False), colors, MARKERS[1:], strict=False):
         label = f"{_title(str(study))}: between trials on its front"
         axes.scatter(front["accuracy"], front["j_per_point"], s=16, fc="none", ec=color, marker=marker, label=label)
     for (ladder, means), dash in zip(rungs.groupby("ladder", sort=False), ("-", "--"), strict=False):
@@ -76,84 +75,92 @@ def marginal_figure(data: StudyData) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set(xlabel="Validation accuracy reached", ylabel="Joules for one percentage\npoint more (log scale)")
-    axes.legend(loc="upper left", fontsize=7.5)
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=2, fontsize=7.5)
     return figure
 
 
-def attainment_figure(data: StudyData) -> Figure:
-    """What half of the searches of each strategy and of the ladders' repetitions attain, with the quartiles around."""
-    table = attainment_table(data)
-    groups = list(table["group"].unique())
-    columns = min(4, max(1, len(groups)))
-    rows = max(1, -(-len(groups) // columns))
+@styled
+def attained_by_half(attainment: pd.DataFrame) -> Figure:
+    """What half of the searches of each strategy and of the ladders' repetitions attain, with the quartiles around.
+
+    Args:
+        attainment: The table `attainment`; a panel for each of its groups.
+    """
+    groups = list(attainment.groupby("group", sort=False))
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
     figure = Figure(figsize=(WIDTH, 0.7 + 2.1 * rows))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axes, group in zip(panels.flat, groups, strict=False):
-        own = table[table["group"] == group]
+    for axes in panels.flat[len(groups) :]:
+        axes.set_visible(False)
+    for axes, (group, own) in zip(panels.flat, groups, strict=False):
         edge, floor = own["gross_j"].max() * 1.05, own["accuracy"].min()
-        surfaces = {percentile: _staircase(part, edge) for percentile, part in own.groupby("percentile")}
-        joules = np.unique(np.concatenate([steps[0] for steps in surfaces.values()]))
-        low, middle, high = (_at(surfaces[percentile], joules, floor) for percentile in reversed(PERCENTILES))
+        surfaces = [_staircase(part, edge) for _, part in own.groupby("percentile")]
+        joules = np.unique(np.concatenate([steps[0] for steps in surfaces]))
+        high, middle, low = (_at(steps, joules, floor) for steps in surfaces)
         axes.fill_between(joules, low, high, step="post", color=BLUE, alpha=0.2, lw=0, label="a quarter to 3 quarters")
         axes.plot(joules, middle, drawstyle="steps-post", color=BLUE, lw=1.4, label="half")
         runs, counted = own["runs"].iloc[0], own["joules_of"].iloc[0]
-        axes.set(
-            xlabel=f"Joules of a {counted} (gross)",
-            xscale="log",
-        )
+        axes.set(xlabel=f"Joules of a {counted} (gross)", xscale="log")
         axes.set_title(f"{group} ({runs} {'searches' if counted == 'search' else 'repeats'})", fontsize=6.5)
         _few_ticks(axes)
-    for axes in list(panels.flat)[len(groups) :]:
-        axes.set_visible(False)
     for axes in panels[:, 0]:
         axes.set_ylabel("Validation accuracy")
     panels[0, 0].legend(loc="lower right", fontsize=6.5, title="attained by", title_fontsize=6.5)
     return figure
 
 
-def network_fronts_figure(data: StudyData) -> Figure:
-    """Fronts of accuracy against the energy of training, and against that of 1,000 predictions, by network."""
-    table = network_fronts(data)
-    studies = list(table["study"].unique())
+@styled
+def training_and_prediction(networks: pd.DataFrame) -> Figure:
+    """Fronts of accuracy against the energy of training, and against that of 1,000 predictions, by network.
+
+    Args:
+        networks: The table `network_fronts`; a row of panels for each of its studies.
+    """
+    studies = list(networks.groupby("study", sort=False))
     figure = Figure(figsize=(WIDTH, 3.1 * len(studies)))
     panels = figure.subplots(len(studies), 2, sharey="row", squeeze=False)
-    for row, study in zip(panels, studies, strict=True):
-        networks = table[table["study"] == study].reset_index(drop=True)
-        for axes, cost, front, label in (
-            (row[0], "training_j", "on_training_front", COST),
-            (row[1], "prediction_j_per_1000", "on_prediction_front", "Gross energy of 1,000 predictions (J)"),
-        ):
-            _draw_networks(axes, networks, cost, front)
-            axes.set_xlabel(label)
-        name, _, dataset = study.partition(", ")
+    for row, (study, own) in zip(panels, studies, strict=True):
+        _draw_networks(row[0], own, "training_j", "on_training_front")
+        _draw_networks(row[1], own, "prediction_j_per_1000", "on_prediction_front")
+        name, _, dataset = str(study).partition(", ")
         title = f"{MEANS[name]}, on {dataset}" if dataset else MEANS[name]
-        row[0].set(ylabel="Mean validation accuracy", title=title)
+        row[0].set(xlabel=COST, ylabel="Mean validation accuracy", title=title)
+        row[1].set_xlabel("Gross energy of 1,000 predictions (J)")
         row[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def ladder_figure(data: StudyData) -> Figure:
-    """Accuracy against energy along each ladder, with the saturating curve and the straight line fitted to it."""
-    rungs, fits = ladder_rungs(data), ladder_returns(data).set_index("ladder")
+@styled
+def curve_and_line(trials: pd.DataFrame, rungs: pd.DataFrame, returns: pd.DataFrame) -> Figure:
+    """Accuracy against energy along each ladder, with the saturating curve and the straight line fitted to it.
+
+    Args:
+        trials: The table `front_trials`.
+        rungs: The table `ladder_rungs`.
+        returns: The table `ladder_returns`; a panel for each of its rows.
+    """
     figure = Figure(figsize=(WIDTH, 3.4))
-    panels = figure.subplots(1, len(fits), squeeze=False)[0]
-    for axes, (ladder, trials) in zip(panels, ladder_trials(data), strict=True):
-        fit, means = fits.loc[ladder], rungs[rungs["ladder"] == ladder]
-        joules = np.linspace(trials["gross_j"].min(), trials["gross_j"].max(), 200)
+    panels = figure.subplots(1, len(returns), squeeze=False)[0]
+    for axes, (_, fit) in zip(panels, returns.iterrows(), strict=True):
+        own, means = trials[trials["group"] == f"ladder of {fit['ladder']}"], rungs[rungs["ladder"] == fit["ladder"]]
+        joules = np.linspace(own["gross_j"].min(), own["gross_j"].max(), 200)
         curve = fit["ceiling"] - fit["gain"] * np.exp(-(joules - joules[0]) / fit["scale_j"])
-        line = trials["accuracy"].mean() + fit["slope_per_j"] * (joules - trials["gross_j"].mean())
-        axes.scatter(trials["gross_j"], trials["accuracy"], s=8, color="0.7", lw=0, label="a training")
+        line = own["accuracy"].mean() + fit["slope_per_j"] * (joules - own["gross_j"].mean())
+        axes.scatter(own["gross_j"], own["accuracy"], s=8, color="0.7", lw=0, label="a training")
         axes.plot(joules, curve, color=BLUE, lw=1.4, label="saturating curve")
         axes.plot(joules, line, color=ORANGE, ls="--", lw=1.2, label="straight line")
         half = [means["accuracy"] - means["accuracy_low"], means["accuracy_high"] - means["accuracy"]]
         axes.errorbar(
             means["gross_j"], means["accuracy"], yerr=half, fmt="o", color="black", ms=4, lw=1, capsize=2, label="mean"
         )
-        _name_rungs(axes, means)
+        for joule, accuracy, rung in zip(means["gross_j"], means["accuracy"], means["rung"], strict=True):
+            axes.annotate(str(rung), (joule, accuracy), xytext=(4, -9), textcoords="offset points", fontsize=7.5)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set(
             xlabel=COST,
-            title=f"{RUNGS[ladder]} (ΔAICc = {fit['delta_aicc']:.1f})".replace("-", "−"),
-            ylim=(min(trials["accuracy"].min(), means["accuracy_low"].min()) - 0.01, trials["accuracy"].max() + 0.02),
+            title=f"{RUNGS[fit['ladder']]} (ΔAICc = {fit['delta_aicc']:.1f})".replace("-", "−"),
+            ylim=(min(own["accuracy"].min(), means["accuracy_low"].min()) - 0.01, own["accuracy"].max() + 0.02),
         )
     panels[0].set_ylabel("Validation accuracy")
     panels[0].legend(loc="lower right", fontsize=7)
@@ -162,14 +169,13 @@ def ladder_figure(data: StudyData) -> Figure:
 
 def _title(study: str) -> str:
     """A study as it stands in tables, in words: its name, and its data set where that is not its own."""
-    name, _, dataset = study.partition(", ")
-    return f"{TITLES[name]}, {dataset}" if dataset else TITLES[name]
+    name, comma, dataset = study.partition(", ")
+    return TITLES[name] + comma + dataset
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame) -> None:
-    groups = sorted(trials["group"].unique())
-    for name, color, marker in zip(groups, sns.color_palette(PALETTE, len(groups)), MARKERS * 3, strict=False):
-        part = trials[trials["group"] == name]
+    groups = list(trials.groupby("group"))
+    for (name, part), color, marker in zip(groups, sns.color_palette(PALETTE, len(groups)), MARKERS * 3, strict=False):
         axes.scatter(
             part["gross_j"], part["accuracy"], s=14, alpha=0.6, color=color, marker=marker, label=name, lw=0,
             rasterized=True,
@@ -178,8 +184,8 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame) -> None:
 
 def _draw_front(axes: Axes, trials: pd.DataFrame, front: pd.DataFrame) -> None:
     """The staircase of a front, what it dominates, and the standard error of its points in both directions."""
-    right, floor = trials["gross_j"].max() * 1.05, trials["accuracy"].min()
-    joules, accuracies = _staircase(front, right)
+    joules, accuracies = _staircase(front, trials["gross_j"].max() * 1.05)
+    floor = trials["accuracy"].min()
     axes.fill_between(joules, floor, accuracies, step="post", color="0.5", alpha=0.12, lw=0, label="dominated")
     axes.plot(joules, accuracies, drawstyle="steps-post", color="black", lw=1, label="Pareto front", zorder=4)
     axes.errorbar(
@@ -215,26 +221,23 @@ def _few_ticks(axes: Axes) -> None:
 def _draw_networks(axes: Axes, networks: pd.DataFrame, cost: str, front: str) -> None:
     colors = sns.color_palette(PALETTE, len(networks))
     for (_, row), color, marker in zip(networks.iterrows(), colors, MARKERS, strict=False):
-        if np.isfinite(row[cost]):
-            axes.errorbar(
-                row[cost],
-                row["accuracy"],
-                xerr=_whiskers(row, cost),
-                yerr=_whiskers(row, "accuracy"),
-                fmt=marker,
-                color=color,
-                mec="black" if row[front] else color,
-                ms=5.5,
-                lw=0.8,
-                capsize=1.5,
-                label=row["network"],
-            )
-        else:
-            axes.plot([], [], marker, color=color, ms=5.5, label=row["network"])
-    best = networks[networks[front].astype(bool)]
+        axes.errorbar(
+            row[cost],
+            row["accuracy"],
+            xerr=_whiskers(row, cost),
+            yerr=_whiskers(row, "accuracy"),
+            fmt=marker,
+            color=color,
+            mec="black" if row[front] else color,
+            ms=5.5,
+            lw=0.8,
+            capsize=1.5,
+            label=row["network"],
+        )
+    best = networks[networks[front]]
     if len(best):
         axes.plot(
-            *_staircase(best.assign(gross_j=best[cost]), networks[cost].max() * 1.05),
+            *_staircase(best, networks[cost].max() * 1.05, cost),
             drawstyle="steps-post",
             color="black",
             lw=0.9,
@@ -242,26 +245,18 @@ def _draw_networks(axes: Axes, networks: pd.DataFrame, cost: str, front: str) ->
             zorder=0,
         )
     else:
+        axes.set_xticks([])
         axes.text(0.5, 0.5, "too short for the counter", transform=axes.transAxes, ha="center", color=GREY)
 
 
-def _whiskers(row: pd.Series, quantity: str) -> list[list[float]] | None:
-    low, high = row[f"{quantity}_low"], row[f"{quantity}_high"]
-    return [[row[quantity] - low], [high - row[quantity]]] if np.isfinite(low) else None
+def _whiskers(row: pd.Series, quantity: str) -> list[list[float]]:
+    return [[row[quantity] - row[f"{quantity}_low"]], [row[f"{quantity}_high"] - row[quantity]]]
 
 
-def _name_rungs(axes: Axes, means: pd.DataFrame) -> None:
-    for joules, accuracy, rung in zip(means["gross_j"], means["accuracy"], means["rung"], strict=True):
-        axes.annotate(
-            f"{rung:g}", (joules, accuracy), xytext=(4, -9), textcoords="offset points", fontsize=7.5, color="black"
-        )
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-
-
-def _staircase(front: pd.DataFrame, right: float) -> tuple[list[float], list[float]]:
+def _staircase(front: pd.DataFrame, right: float, cost: str = "gross_j") -> tuple[list[float], list[float]]:
     """A front from its cheapest point on, prolonged to the right edge."""
-    front = front.sort_values(["gross_j", "accuracy"])
-    return [*front["gross_j"], right], [*front["accuracy"], front["accuracy"].iloc[-1]]
+    front = front.sort_values([cost, "accuracy"])
+    return [*front[cost], right], [*front["accuracy"], front["accuracy"].iloc[-1]]
 
 
 def _at(steps: tuple[list[float], list[float]], joules: np.ndarray, floor: float) -> np.ndarray:

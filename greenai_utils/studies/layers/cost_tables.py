@@ -1,33 +1,29 @@
-"""Tables of what layers and trainings cost: attribution, closure, micro-benchmarks, and predictions held against what
-was measured; all of them rebuilt from records.
-"""
+"""Tables of what layers and trainings cost: attribution, closure, micro-benchmarks, model and predictions."""
 
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
 
-from greenai_utils.costs.closure import PART_COLUMNS, closure
+from greenai_utils.costs.closure import OPERATION_COLUMNS, closure
 from greenai_utils.costs.forecasts import compare_methods, prediction_errors
 from greenai_utils.costs.machine_model import (
     COEFFICIENTS,
     MachineModel,
+    Training,
     bootstrap_machines,
     calibration_table,
     cost_drivers,
     fit_machine,
 )
 from greenai_utils.costs.roofline import PASS_COLUMNS, Ceilings, roofline
-from greenai_utils.costs.trainings import Training
+from greenai_utils.energy.counters import is_estimate
 from greenai_utils.energy.meter import Reading
 from greenai_utils.networks.counts import Counts
 from greenai_utils.networks.specification import NetworkSpec, network_name
-from greenai_utils.recording.profile import load_profile
-from greenai_utils.studies.layers.plan import ATTRIBUTION, MICROBENCHMARKS, PREDICTION
+from greenai_utils.studies.data import StudyData, Table
 from greenai_utils.studies.layers.tables import finished_layers
-from greenai_utils.studies.study_data import StudyData, Table
 
-NUMBERS = ["joules", "uncertainty_j", "net_j", "seconds"]
+NUMBERS = dict.fromkeys(["joules", "uncertainty_j", "net_j", "seconds"], float)
 """Columns of measurements, which may have gaps."""
 
 
@@ -35,11 +31,11 @@ NUMBERS = ["joules", "uncertainty_j", "net_j", "seconds"]
 def layer_attribution(data: StudyData) -> pd.DataFrame:
     """Where the joules of one training step go: one row a part of the step of each network attributed."""
     tables = []
-    for record in data.measured(ATTRIBUTION):
-        table = pd.DataFrame(record["parts"]).astype(dict.fromkeys(NUMBERS, float))
+    for record in data.measured("attribution"):
+        table = pd.DataFrame(record["parts"]).astype(NUMBERS)
         table = table.assign(dataset=record["task"]["trial"]["dataset"], network=record["network"])
         tables.append(table.assign(share=table["joules"] / table["joules"].sum()))
-    return pd.concat(tables, ignore_index=True)[["dataset", *PART_COLUMNS]]
+    return pd.concat(tables, ignore_index=True)[["dataset", *OPERATION_COLUMNS]]
 
 
 @Table
@@ -50,13 +46,12 @@ def layer_closure(data: StudyData) -> pd.DataFrame:
     standard error of that mean. Trainings under another protocol than the corrected one, whose steps are what is
     attributed, do not count.
     """
-    attribution = layer_attribution.exact(data)
-    trainings = _joules_per_step(data)
+    attribution, trainings = layer_attribution.exact(data), _joules_per_step(data)
     rows = []
-    for record in data.measured(ATTRIBUTION):
+    for record in data.measured("attribution"):
         dataset, network = record["task"]["trial"]["dataset"], record["network"]
-        parts = attribution[(attribution["dataset"] == dataset) & (attribution["network"] == network)]
-        row = closure(parts, {network: Reading.from_record(record["whole"])}).iloc[0].to_dict()
+        step = attribution[(attribution["dataset"] == dataset) & (attribution["network"] == network)]
+        row = closure(step, {network: Reading.from_record(record["whole"])}).iloc[0].to_dict()
         own = trainings[(trainings["dataset"] == dataset) & (trainings["name"] == network)]["step_j"]
         row |= {
             "trainings": len(own),
@@ -65,21 +60,17 @@ def layer_closure(data: StudyData) -> pd.DataFrame:
             "training_residual_pct": 100 * (row["sum_of_parts_j"] - own.mean()) / own.mean(),
         }
         rows.append({"dataset": dataset, **row})
-    ends = ["parts_without_reading", "source", "boundary"]
-    table = pd.DataFrame(rows)
-    return table[[*table.columns.drop(ends), *ends]]
+    return _last(pd.DataFrame(rows), "parts_without_reading", "source", "boundary")
 
 
 @Table
 def layer_microbenchmarks(data: StudyData) -> pd.DataFrame:
     """What layers cost by themselves over a range of shapes, and where each sits under the machine's roof."""
-    tables = []
-    for record in data.measured(MICROBENCHMARKS):
-        table = pd.DataFrame(record["passes"], columns=PASS_COLUMNS).astype(dict.fromkeys(NUMBERS, float))
-        tables.append(roofline(table, Ceilings(**record["ceilings"])))
-    whole = pd.concat(tables, ignore_index=True)
-    ends = ["source", "boundary", "note"]
-    return whole[[*whole.columns.drop(ends), *ends]]
+    tables = [
+        roofline(pd.DataFrame(record["passes"], columns=PASS_COLUMNS).astype(NUMBERS), Ceilings(**record["ceilings"]))
+        for record in data.measured("microbenchmarks")
+    ]
+    return _last(pd.concat(tables, ignore_index=True), "source", "boundary", "note")
 
 
 @lru_cache(maxsize=2)
@@ -92,15 +83,6 @@ def machine_model(data: StudyData) -> MachineModel:
     return fit_machine(_calibration(data), str(data.trials["machine"].iloc[0]))
 
 
-def recorded_machine(profile: str) -> MachineModel:
-    """The model of the machine that recorded a profile, by the profile's name.
-
-    Raises:
-        InputError: There is no such profile, or nothing recorded to fit the model on.
-    """
-    return machine_model(StudyData.read(load_profile(profile)))
-
-
 @Table.apart("term")
 def energy_model(data: StudyData) -> pd.DataFrame:
     """The coefficients of the machine model, with percentile bootstrap intervals over the rows that it is fitted on.
@@ -108,20 +90,20 @@ def energy_model(data: StudyData) -> pd.DataFrame:
     `converged` tells whether every fit, of the rows and of each bootstrap sample, settled from several starts alike.
     """
     model, drawn = machine_model(data), _bootstrapped(data)
-    rows = [
+    names = list(COEFFICIENTS.values())
+    samples = pd.DataFrame([vars(each) for each in drawn])
+    return pd.DataFrame(
         {
-            "term": term,
-            "joules_per_unit": getattr(model, name),
-            "ci_low": np.quantile([getattr(each, name) for each in drawn], 0.025),
-            "ci_high": np.quantile([getattr(each, name) for each in drawn], 0.975),
+            "term": list(COEFFICIENTS),
+            "joules_per_unit": [getattr(model, name) for name in names],
+            "ci_low": samples[names].quantile(0.025).to_numpy(),
+            "ci_high": samples[names].quantile(0.975).to_numpy(),
             "rows": len(_calibration(data)),
-            "converged": model.converged and all(each.converged for each in drawn),
+            "converged": model.converged and samples["converged"].all(),
             "source": model.source,
             "boundary": model.boundary,
         }
-        for term, name in COEFFICIENTS.items()
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 @Table
@@ -139,26 +121,30 @@ def layer_cost_drivers(data: StudyData) -> pd.DataFrame:
         drawn = [cost_drivers(model, frame).set_index("type")["mostly"] for model in _bootstrapped(data)]
         agree = pd.concat(drawn, axis=1).eq(table["mostly"], axis=0).mean(axis=1).where(table["mostly"] != "")
         table.insert(table.columns.get_loc("mostly") + 1, "agree", agree)
-        tables.append(table.reset_index().sort_values("joules", ascending=False).assign(evidence=evidence))
-    whole = pd.concat(tables, ignore_index=True)
-    return whole[["evidence", *whole.columns.drop("evidence")]]
+        table = table.reset_index().sort_values("joules", ascending=False)
+        table.insert(0, "evidence", evidence)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 @Table
 def energy_prediction(data: StudyData) -> pd.DataFrame:
     """Trainings predicted by every method, none of which has seen anything of the network to be predicted."""
-    settings = data.profile.prediction
+    profile, settings = data.profile, data.profile.prediction
     trainings = []
-    for record in data.measured(PREDICTION):
+    for record in data.measured("prediction"):
         kept = record["predicted"]
         trainings.append(Training(**kept | {"counts": Counts(**kept["counts"]), "epoch_j": tuple(kept["epoch_j"])}))
+    tdp_w = settings.tdp_w
+    if tdp_w is None and is_estimate(data.source):
+        tdp_w = profile.meter.watts_per_core * profile.threads  # what an estimate takes busy cores for
     return compare_methods(
         trainings,
         _calibration(data),
-        _tdp_w(data),
+        tdp_w,
         step_first=settings.step_first,
         step_window=settings.step_window,
-        seed=data.profile.seed,
+        seed=profile.seed,
     )
 
 
@@ -177,12 +163,9 @@ def _bootstrapped(data: StudyData) -> list[MachineModel]:
     return bootstrap_machines(_calibration(data), data.profile.seed)
 
 
-def _tdp_w(data: StudyData) -> float | None:
-    """Thermal design power of what is counted; of an estimate, what it takes a busy core for."""
-    profile = data.profile
-    if data.source == "estimate":
-        return profile.prediction.tdp_w or profile.meter.watts_per_core * profile.threads
-    return profile.prediction.tdp_w
+def _last(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """A table with some of its columns at the end."""
+    return table[[*table.columns.drop(list(columns)), *columns]]
 
 
 def _joules_per_step(data: StudyData) -> pd.DataFrame:

@@ -1,8 +1,5 @@
-"""How the studies of layers measure one task, and what they record of it: raw rows and readings, from which tables are
-made.
-"""
+"""How the studies of layers measure one task: raw rows and readings, from which tables are made."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import pandas as pd
@@ -10,13 +7,12 @@ import pandas as pd
 from greenai_utils.costs.attribution import attribute_trial
 from greenai_utils.costs.microbenchmarks import measure_ceilings, run_microbenchmarks
 from greenai_utils.costs.shapes import Shape
-from greenai_utils.costs.training_work import measure_training
+from greenai_utils.costs.workload import measure_training
 from greenai_utils.identity import from_identity
 from greenai_utils.networks.specification import network_name
 from greenai_utils.recording.store import Record
 from greenai_utils.recording.task import Task
 from greenai_utils.recording.workbench import Workbench
-from greenai_utils.studies.layers.plan import ATTRIBUTION, MICROBENCHMARKS, PREDICTION
 from greenai_utils.training.trial import Trial
 
 
@@ -34,9 +30,8 @@ def measure_attribution(task: Task, bench: Workbench) -> Record:
 def measure_microbenchmarks(task: Task, bench: Workbench) -> Record:
     """The shapes of one kind of layer, and what the machine does at best just before."""
     shapes = [from_identity(Shape, shape) for shape in task.defining["shapes"]]
-    meter = bench.meter
     ceilings = measure_ceilings(bench.device, task.defining["ceiling_s"])
-    table = run_microbenchmarks(meter, shapes, task.defining["pass_s"], bench.device, task.defining["seed"])
+    table = run_microbenchmarks(bench.meter, shapes, task.defining["pass_s"], bench.device, task.defining["seed"])
     return {"ceilings": asdict(ceilings), "passes": _rows(table)}
 
 
@@ -51,10 +46,3 @@ def measure_prediction(task: Task, bench: Workbench) -> Record:
 def _rows(table: pd.DataFrame) -> list[Record]:
     """A table as JSON takes it: None where there is nothing."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-MEASURES: Mapping[str, Callable[[Task, Workbench], Record]] = {
-    ATTRIBUTION: measure_attribution,
-    MICROBENCHMARKS: measure_microbenchmarks,
-    PREDICTION: measure_prediction,
-}

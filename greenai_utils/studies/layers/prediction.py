@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from greenai_utils.costs.machine_model import MachineModel, Prediction
-from greenai_utils.costs.training_step import Loss
-from greenai_utils.costs.training_work import training_counts
-from greenai_utils.studies.layers.cost_tables import recorded_machine
+from greenai_utils.costs.step import Loss
+from greenai_utils.costs.workload import training_counts
+from greenai_utils.studies import load_profile
+from greenai_utils.studies.data import StudyData
+from greenai_utils.studies.layers.cost_tables import machine_model
 from greenai_utils.validation import check_type
 
 
@@ -42,4 +44,6 @@ def predict_energy(
     """
     check_type("a machine", machine, (MachineModel, str), "name a profile, or pass what fit_machine returned")
     counts, steps = training_counts(model, input_shape, batch, epochs, loss)
-    return (recorded_machine(machine) if isinstance(machine, str) else machine).predict(counts, steps)
+    if isinstance(machine, str):
+        machine = machine_model(StudyData.read(load_profile(machine)))
+    return machine.predict(counts, steps)

@@ -10,22 +10,24 @@ and differ in what they take for independent:
   within a configuration.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 
 import pandas as pd
 
 from greenai_utils.errors import InputError
-from greenai_utils.stats.anova import effect_size_intervals, factorial_anova, kruskal_wallis, tukey_posthoc
+from greenai_utils.stats.anova import effect_size_intervals, factorial_anova, tukey_posthoc
 from greenai_utils.stats.clusters import clustered_anova, level_differences, mixed_model
 from greenai_utils.stats.intervals import group_means
-from greenai_utils.studies.study_data import StudyData, Table, with_source
+from greenai_utils.studies.data import StudyData, Table, with_source
 
 FACTORS = ["linear", "conv", "relu"]
 """The factors of the layer study."""
 RESPONSE = "net_j"
 """What is analysed: a longer training is not charged for a machine that idles."""
+CLUSTER = "configuration"
 MEANS, NAIVE, ROBUST, MIXED = ANALYSES = ("configuration_means", "naive", "cluster_robust", "mixed")
 """The analyses by their names in `layer_anova.csv`."""
+Analysis = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def finished_layers(data: StudyData) -> pd.DataFrame:
@@ -33,16 +35,16 @@ def finished_layers(data: StudyData) -> pd.DataFrame:
     return data.layers[data.layers["status"] == "ok"]
 
 
-def configuration_means(data: StudyData) -> pd.DataFrame:
-    """The layer study with repetitions averaged: one row a data set, cell and configuration."""
+def configuration_means(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Trainings with repetitions averaged: one row a data set, cell and configuration."""
     values = ["gross_j", "net_j", "duration_s", "test_accuracy"]
-    return finished_layers(data).groupby(["dataset", *FACTORS, "configuration"], as_index=False)[values].mean()
+    return trainings.groupby(["dataset", *FACTORS, CLUSTER], as_index=False)[values].mean()
 
 
 @Table
 def layer_cells(data: StudyData) -> pd.DataFrame:
     """Energy and accuracy of each cell of the layer study, with 95 % t-intervals over configurations."""
-    means, cell = configuration_means(data), ["dataset", *FACTORS]
+    means, cell = configuration_means(finished_layers(data)), ["dataset", *FACTORS]
     energy = group_means(means, "gross_j", cell).rename(
         columns={"mean": "mean_j", "sd": "sd_j", "ci_low": "ci_low_j", "ci_high": "ci_high_j"}
     )
@@ -60,34 +62,24 @@ def layer_anova(data: StudyData) -> pd.DataFrame:
     Neither `cluster_robust` nor `mixed` has sums of squares of its own; the f of `mixed` is Wald's chi squared over df.
     """
     columns = ["factor", "sum_sq", "df", "f", "p", "eta_sq", "partial_eta_sq", "partial_low", "partial_high"]
-    tables = []
-    for dataset, trainings, means in _by_dataset(data):
-        for name, (analyse, averaged) in _ANALYSED_BY.items():
-            try:
-                table = analyse(means if averaged else trainings)
-            except InputError as error:
-                table = pd.DataFrame({"note": [str(error)]})
-            tables.append(table.reindex(columns=[*columns, "omega_sq", "note"]).assign(dataset=dataset, analysis=name))
-    whole = pd.concat(tables, ignore_index=True)
-    return with_source(whole[["dataset", "analysis", *columns, "omega_sq", "note"]], data)
+    analyses: dict[str, Analysis] = {
+        MEANS: lambda trainings: _variance(configuration_means(trainings)),
+        NAIVE: _variance,
+        ROBUST: _robust,
+        MIXED: _mixed,
+    }
+
+    def analyse(trainings: pd.DataFrame) -> pd.DataFrame:
+        tables = [_or_why_not(analysis, trainings).assign(analysis=name) for name, analysis in analyses.items()]
+        return pd.concat(tables).reindex(columns=["analysis", *columns, "omega_sq", "note"])
+
+    return _by_dataset(data, analyse)
 
 
 @Table
 def layer_posthoc(data: StudyData) -> pd.DataFrame:
     """Tukey's comparison of every pair of cells, by the means of configurations."""
-    tables = [
-        tukey_posthoc(means, RESPONSE, FACTORS).assign(dataset=dataset) for dataset, _, means in _by_dataset(data)
-    ]
-    return with_source(_dataset_first(tables), data)
-
-
-@Table
-def layer_kruskal(data: StudyData) -> pd.DataFrame:
-    """Kruskal and Wallis's rank test of each factor, by the means of configurations."""
-    tables = [
-        kruskal_wallis(means, RESPONSE, FACTORS).assign(dataset=dataset) for dataset, _, means in _by_dataset(data)
-    ]
-    return with_source(_dataset_first(tables), data)
+    return _by_dataset(data, lambda trainings: tukey_posthoc(configuration_means(trainings), RESPONSE, FACTORS))
 
 
 @Table
@@ -96,58 +88,45 @@ def layer_differences(data: StudyData) -> pd.DataFrame:
 
     A data set whose records do not suffice (see `clusters.level_differences`) has one row, whose `note` says why.
     """
-    tables = []
-    for dataset, trainings, _ in _by_dataset(data):
-        try:
-            table = level_differences(trainings, RESPONSE, FACTORS, "configuration").assign(note="")
-        except InputError as error:
-            table = pd.DataFrame({"note": [str(error)]})
-        tables.append(table.assign(dataset=dataset))
-    columns = ["dataset", "factor", "a", "b", "difference", "se_naive", "se_cluster", "naive_low", "naive_high"]
-    return with_source(
-        pd.concat(tables, ignore_index=True).reindex(
-            columns=[*columns, "ci_low", "ci_high", "overstatement", "clusters", "note"]
-        ),
-        data,
-    )
+    columns = ["factor", "a", "b", "difference", "se_naive", "se_cluster", "naive_low", "naive_high"]
+
+    def analyse(trainings: pd.DataFrame) -> pd.DataFrame:
+        table = _or_why_not(lambda own: level_differences(own, RESPONSE, FACTORS, CLUSTER), trainings)
+        return table.reindex(columns=[*columns, "ci_low", "ci_high", "overstatement", "clusters", "note"])
+
+    return _by_dataset(data, analyse)
 
 
-def _by_dataset(data: StudyData) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """Each data set with its trainings and with its means of configurations."""
-    means = configuration_means(data)
-    for dataset, trainings in finished_layers(data).groupby("dataset", sort=False):
-        yield str(dataset), trainings, means[means["dataset"] == dataset]
+def _by_dataset(data: StudyData, analyse: Analysis) -> pd.DataFrame:
+    """What an analysis makes of the trainings of each data set."""
+    trainings = finished_layers(data).groupby("dataset", sort=False)
+    tables = {str(dataset): analyse(own) for dataset, own in trainings}
+    whole = pd.concat(tables, names=["dataset"]).reset_index("dataset").reset_index(drop=True)
+    return with_source(whole, data)
+
+
+def _or_why_not(analysis: Analysis, trainings: pd.DataFrame) -> pd.DataFrame:
+    """An analysis, or one row that says why there is none."""
+    try:
+        return pd.DataFrame({"note": "", **analysis(trainings)})
+    except InputError as error:
+        return pd.DataFrame({"note": [str(error)]})
 
 
 def _variance(frame: pd.DataFrame) -> pd.DataFrame:
     table = factorial_anova(frame, RESPONSE, FACTORS)
     ends = effect_size_intervals(table).rename(columns={"ci_low": "partial_low", "ci_high": "partial_high"})
-    return table.merge(ends.drop(columns="partial_eta_sq"), on="factor", how="left").assign(note="")
+    return table.merge(ends.drop(columns="partial_eta_sq"), on="factor", how="left")
 
 
 def _robust(trainings: pd.DataFrame) -> pd.DataFrame:
-    table = clustered_anova(trainings, RESPONSE, FACTORS, "configuration")
-    return table.rename(columns={"f_cluster": "f", "p_cluster": "p"}).assign(note="")
+    return clustered_anova(trainings, RESPONSE, FACTORS, CLUSTER)
 
 
 def _mixed(trainings: pd.DataFrame) -> pd.DataFrame:
-    within = trainings.groupby("configuration")[FACTORS].nunique().max() > 1
+    within = trainings.groupby(CLUSTER)[FACTORS].nunique().max() > 1
     slopes = [factor for factor in FACTORS if within[factor]]
-    model = mixed_model(trainings, RESPONSE, FACTORS, "configuration", slopes=slopes)
+    model = mixed_model(trainings, RESPONSE, FACTORS, CLUSTER, slopes=slopes)
     doubts = {"a variance is estimated as zero": model.on_boundary, "the fit did not converge": not model.converged}
     note = "; ".join(doubt for doubt, holds in doubts.items() if holds)
     return model.tests.assign(f=model.tests["chi_sq"] / model.tests["df"], note=note)
-
-
-_ANALYSED_BY: Mapping[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], bool]] = {
-    MEANS: (_variance, True),
-    NAIVE: (_variance, False),
-    ROBUST: (_robust, False),
-    MIXED: (_mixed, False),
-}
-"""How each analysis is made, and whether it takes the means of configurations instead of all trainings."""
-
-
-def _dataset_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    whole = pd.concat(tables, ignore_index=True)
-    return whole[["dataset", *whole.columns.drop("dataset")]]

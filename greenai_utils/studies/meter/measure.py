@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 
-from greenai_utils.energy.power import AUTHORS_POLLING_S, POLLING_S, PowerSampler, PowerTrace, Window
-from greenai_utils.recording.instruments import PowerReader
+from greenai_utils.energy.power import AUTHORS_POLLING_S, POLLING_S, PowerSampler
 from greenai_utils.recording.store import Record
 from greenai_utils.recording.task import Task
 from greenai_utils.recording.workbench import Workbench
-from greenai_utils.studies.plans import plan_meter
+from greenai_utils.studies.meter.plan import plan_meter
 from greenai_utils.training.run import train
 
 PULSE_S = 0.25
@@ -24,51 +22,42 @@ def measure_comparison(task: Task, workbench: Workbench) -> Record:
         `samples` each polling method took, and the boundary that all three share. Where GPUs do not tell their power:
         `gap`, in words.
     """
-    instruments = workbench.instruments
-    if instruments.power is None or instruments.smi_power is None:
-        return {"gap": instruments.gap or "power is read through NVML here, and the meter counts no NVIDIA GPU"}
+    sensors = workbench.instruments.sensors
+    if sensors.power is None or sensors.smi_power is None:
+        return {"gap": sensors.gap or "power is read through NVML here, and the meter counts no NVIDIA GPU"}
     run = _loads(workbench)[task.defining["load"]]
     seconds = task.defining["window_s"]
-    return compare(workbench, lambda: run(seconds), instruments.power, instruments.smi_power)
+    return compare(workbench, lambda: run(seconds), sensors.power, sensors.smi_power)
 
 
-def compare(workbench: Workbench, run: Callable[[], None], power: PowerReader, authors: PowerReader) -> Record:
+def compare(
+    workbench: Workbench, run: Callable[[], None], power: Callable[[], float], authors: Callable[[], float]
+) -> Record:
     """Measure what runs in one window three ways; see `measure_comparison`.
 
     Args:
         workbench: Its meter counts GPUs, alone or among others; only the GPUs are compared.
         run: The load.
-        power: Polled every `POLLING_S`.
-        authors: Polled every `AUTHORS_POLLING_S`.
+        power: In watts; polled every `POLLING_S`.
+        authors: In watts; polled every `AUTHORS_POLLING_S`.
     """
     meter = workbench.meter
-    windows: list[Window] = []
-    outer, meter.on_close = meter.on_close, lambda *window: windows.append(window)
-    try:
-        with ExitStack() as polling:
-            polled = polling.enter_context(PowerSampler(power, POLLING_S))
-            sampled = polling.enter_context(PowerSampler(authors, AUTHORS_POLLING_S))
-            with meter.window("comparison") as window:
-                run()
-    finally:
-        meter.on_close = outer
-    _, begun, ended = windows[-1]
+    polled, sampled = PowerSampler(power, POLLING_S), PowerSampler(authors, AUTHORS_POLLING_S)
+    with polled, sampled, meter.window("comparison") as window:
+        run()
+    begun, ended = window.begun_s, window.ended_s
     return {
         "seconds": ended - begun,
         "counter_j": window.reading.domains_j.get("gpu"),
         "polled_j": polled.trace.energy_j(begun, ended),
         "authors_j": sampled.trace.mean_energy_j(begun, ended),
         "samples": {
-            "polled": _within(polled.trace, begun, ended),
-            "authors": _within(sampled.trace, begun, ended),
+            "polled": polled.trace.samples_within(begun, ended),
+            "authors": sampled.trace.samples_within(begun, ended),
         },
         "source": meter.source,
         "boundary": "gpu",
     }
-
-
-def _within(trace: PowerTrace, begun: float, ended: float) -> int:
-    return int(((trace.times_s >= begun) & (trace.times_s <= ended)).sum())
 
 
 def _loads(workbench: Workbench) -> Mapping[str, Callable[[float], None]]:

@@ -1,31 +1,18 @@
-"""Sentences of the notebooks: prose whose every number is computed from the records."""
+"""Sentences about the meter, whose every number is computed from tables."""
 
-from greenai_utils.studies.meter import tables as meter_tables
-from greenai_utils.studies.meter.tables import meter_repeatability
-from greenai_utils.studies.study_data import StudyData
+import pandas as pd
 
-
-def energy_kind(data: StudyData) -> str:
-    """What the joules of a profile are worth."""
-    watts = data.profile.meter.watts_per_core
-    if data.source == "estimate":
-        return (
-            f"**The joules of this profile are an estimate**: CPU seconds of the process times {watts:g} W per core, "
-            "since no energy counter can be read on the machine that recorded it. The wattage scales all of them "
-            "alike; that every CPU second draws equal power is an assumption. Idle power is outside this model, so net "
-            "energy equals gross energy. Uncertainties leave the model's own error out."
-        )
-    idle = data.trials["idle_w"].mean()
-    return (
-        f"The joules of this profile were **read from a counter** (`{data.source}`), over the boundary "
-        f"`{data.boundary}`. Idle power was {idle:.1f} W; net energy is gross energy less idle power times the seconds."
-    )
+from greenai_utils.studies.meter.tables import AUTHORS, POLLED
 
 
-def repeatability(data: StudyData) -> str:
-    """How far a single training can be trusted."""
-    table = meter_repeatability(data).set_index("quantity")
-    energy, seconds = table.loc["gross_j"], table.loc["duration_s"]
+def repeatability(table: pd.DataFrame) -> str:
+    """How far a single training can be trusted.
+
+    Args:
+        table: The table `meter_repeatability`.
+    """
+    rows = table.set_index("quantity")
+    energy, seconds = rows.loc["gross_j"], rows.loc["duration_s"]
     share = energy["counter_uncertainty"] / energy["mean"]
     smallest = 2 * 2**0.5 * energy["cv_pct"]  # two standard deviations of a difference
     return (
@@ -37,19 +24,22 @@ def repeatability(data: StudyData) -> str:
     )
 
 
-def meter_comparison(data: StudyData) -> str:
-    """How far energy by sampled power lies from the counter's."""
-    table = meter_tables.meter_comparison(data)
+def sampled_power(comparison: pd.DataFrame) -> str:
+    """How far energy by sampled power lies from the counter's.
+
+    Args:
+        comparison: The table `meter_comparison`.
+    """
     lines = []
-    for method in (meter_tables.POLLED, meter_tables.AUTHORS):
-        rows = table[table["method"] == method]
+    for method in (POLLED, AUTHORS):
+        rows = comparison[comparison["method"] == method]
         by_load = rows.groupby("load")["bias_pct"].agg(["mean", "min", "max"])
         told = [
             f"{row.mean:+.1f} % ({row.min:+.1f} to {row.max:+.1f}) over `{load}`"
             for load, row in zip(by_load.index, by_load.itertuples(name="Bias"), strict=True)
         ]
         lines.append(f"- **{method}**, {rows['samples'].mean():.0f} samples a window: " + ", ".join(told) + ".")
-    windows = table.drop_duplicates(["load", "repetition"])
+    windows = comparison.drop_duplicates(["load", "repetition"])
     return "\n".join(
         [
             f"Against the counter, over {len(windows)} windows of {windows['seconds'].mean():.0f} s, energy came out "
@@ -60,14 +50,20 @@ def meter_comparison(data: StudyData) -> str:
     )
 
 
-def flagged(data: StudyData) -> str:
-    """How many trials something spoiled."""
-    rest = f"{len(data.trials)} trials remain."
-    table = meter_tables.flagged_trials(data)
-    if table.empty and not data.flagged_tasks:
-        return f"No trial is flagged as spoiled by another process on the GPU or by throttling: all {rest}"
-    kinds = ", ".join(f"{row.trials} `{row.flag}`" for row in table.itertuples())
+def flagged(flags: pd.DataFrame) -> str:
+    """How many trials and measurements something spoiled.
+
+    Args:
+        flags: The table `meter_flags`.
+    """
+    spoiled = flags[flags["flag"] != "none"]
+    clean = flags.loc[flags["flag"] == "none", "trials"].sum()
+    if spoiled.empty:
+        return (
+            f"No trial is flagged as spoiled by another process on the GPU or by throttling: all {clean} trials remain."
+        )
+    kinds = ", ".join(f"`{row.flag}`: {row.trials} trials, {row.measurements} others" for row in spoiled.itertuples())
     return (
         "Flagged as spoiled, and left out of everything but the table of trials and the sum of what all records spent: "
-        f"{kinds or 'no trial'}, and {len(data.flagged_tasks)} measurements that are no trainings; {rest}"
+        f"{kinds}; {clean} trials remain."
     )

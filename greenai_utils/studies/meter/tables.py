@@ -5,14 +5,25 @@ import pandas as pd
 from greenai_utils.errors import Gap
 from greenai_utils.recording.store import Record
 from greenai_utils.stats.intervals import group_means
-from greenai_utils.studies.plans import METER_COMPARISON, plan_meter_comparison
-from greenai_utils.studies.study_data import StudyData, Table, with_source
+from greenai_utils.studies import find_series
+from greenai_utils.studies.data import StudyData, Table, with_source
 
 COUNTER, POLLED, AUTHORS = "counter", "polled power", "nvidia-smi"
 METHODS = {COUNTER: "counter_j", POLLED: "polled_j", AUTHORS: "authors_j"}
 """The three ways, and the field of a record that holds what each came to; the first is the reference."""
 SOURCES = {POLLED: "nvml-power", AUTHORS: "nvidia-smi"}
 """Where the joules of the sampled ways come from; those of the counter say so themselves."""
+
+
+def all_trials(data: StudyData) -> pd.DataFrame:
+    """One row a recorded trial, flagged or not."""
+    return data.all_trials
+
+
+@Table
+def meter_trainings(data: StudyData) -> pd.DataFrame:
+    """The repeated trainings of one configuration, in order."""
+    return with_source(data.meter[["repetition", "gross_j", "uncertainty_j", "duration_s", "test_accuracy"]], data)
 
 
 @Table.apart("quantity")
@@ -28,8 +39,8 @@ def meter_repeatability(data: StudyData) -> pd.DataFrame:
 
 def compared_windows(data: StudyData) -> list[Record]:
     """The records of the planned windows that were measured more than one way; none where a machine cannot."""
-    planned = {task.key for task in plan_meter_comparison(data.profile)}
-    return [record for record in data.tasks if record["key"] in planned and "gap" not in record]
+    recorded = {record["key"]: record for record in data.tasks if "gap" not in record}
+    return [recorded[key] for key in find_series("meter_comparison").keys(data.profile) if key in recorded]
 
 
 @Table
@@ -57,7 +68,7 @@ def meter_comparison(data: StudyData) -> pd.DataFrame:
                 }
             )
     if not rows:
-        gaps = [record["gap"] for record in data.tasks if record["study"] == METER_COMPARISON and "gap" in record]
+        gaps = [record["gap"] for record in data.tasks if record["study"] == "meter_comparison" and "gap" in record]
         raise Gap(
             "the meter is tested against itself where GPUs tell their power",
             gaps[0] if gaps else "no such window recorded",
@@ -68,8 +79,14 @@ def meter_comparison(data: StudyData) -> pd.DataFrame:
     return table
 
 
-def flagged_trials(data: StudyData) -> pd.DataFrame:
-    """How many trials each flag left out of every analysis; no row if none."""
-    flags = pd.Series([] if data.flagged is None else data.flagged["flags"], dtype=str).str.split().explode()
-    counts = flags.value_counts().sort_index()
-    return pd.DataFrame({"flag": counts.index, "trials": counts.to_numpy()})
+def meter_flags(data: StudyData) -> pd.DataFrame:
+    """How many trials, and other measurements, each flag left out of every analysis; `none` counts what remains."""
+    spoiled = pd.Series([], dtype=str) if data.flagged is None else data.flagged["flags"]
+    flags = {
+        "trials": pd.concat([spoiled.str.split().explode(), pd.Series(["none"] * len(data.trials))]),
+        "measurements": pd.Series(
+            [flag for record in data.flagged_tasks for flag in record["flags"]] + ["none"] * len(data.tasks)
+        ),
+    }
+    counts = pd.DataFrame({name: values.value_counts() for name, values in flags.items()}).fillna(0).astype(int)
+    return counts.rename_axis("flag").sort_index().reset_index()

@@ -5,21 +5,17 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from greenai_utils.stats.anova import RESIDUAL
-from greenai_utils.studies.drawing import PALETTE, WIDTH
-from greenai_utils.studies.study_data import StudyData
+from greenai_utils.studies.drawing import PALETTE, WIDTH, styled
 
 DATASETS: Mapping[str, str] = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 NETWORKS = ("dense_poly", "dense_linear", "simple_cnn")
 COLORS = sns.color_palette(PALETTE)
 STRATEGIES = {"grid": (COLORS[0], "o"), "random": (COLORS[1], "s"), "bayesian": (COLORS[2], "D")}
 """Colour and marker of each strategy."""
-TARGET = 0.95
-"""Of the targets in the table, the one that is drawn."""
 ANALYSES = {
     "as_published": ("as published: 3,072 independent trainings", COLORS[3], "o"),
     "configuration_means": ("means of configurations", COLORS[0], "s"),
@@ -34,34 +30,31 @@ WASTE = {
 }
 
 
-def energy_to_target_figure(data: StudyData) -> Figure:
-    """Joules until each of the authors' searches reached the target; at all it spent, hollow, where it never did."""
-    table = data.published.table("published_tuning_energy_to_target")
-    table = table[table["target"] == TARGET]
+@styled
+def energy_to_target(searches: pd.DataFrame, target: float = 0.95) -> Figure:
+    """Joules until each of the authors' searches reached a target; at all it spent, hollow, where it never did.
+
+    Args:
+        searches: The table `published_tuning_energy_to_target`.
+        target: One of its targets, a share of the best accuracy known in a cell.
+    """
+    table = searches[searches["target"] == target]
     figure = Figure(figsize=(WIDTH, 3.6))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (dataset, title) in zip(panels, DATASETS.items(), strict=True):
         own = table[table["dataset"] == dataset]
         cells = [(network, count) for network in NETWORKS for count in sorted(own["hyperparameters"].unique())]
         for shift, (strategy, (color, marker)) in zip((0.22, 0.0, -0.22), STRATEGIES.items(), strict=True):
-            for row, (network, count) in enumerate(cells):
-                search = own[
-                    (own["network"] == network) & (own["hyperparameters"] == count) & (own["strategy"] == strategy)
-                ].iloc[0]
-                reached = np.isfinite(search["energy_to_target_j"])
-                axes.plot(
-                    search["energy_to_target_j"] if reached else search["total_j"],
-                    row + shift,
-                    marker,
-                    ms=5.5,
-                    color=color,
-                    mfc=color if reached else "none",
-                    label=strategy if row == 0 else None,
-                )
+            of_strategy = own[own["strategy"] == strategy].set_index(["network", "hyperparameters"]).loc[cells]
+            for row, search in enumerate(of_strategy.itertuples()):
+                reached = np.isfinite(search.energy_to_target_j)
+                joules = search.energy_to_target_j if reached else search.total_j
+                look = {"ms": 5.5, "color": color, "mfc": color if reached else "none"}
+                axes.plot(joules, row + shift, marker, label=strategy if row == 0 else None, **look)
         axes.set_xscale("log")
         axes.set(
             title=title,
-            xlabel=f"Joules to {100 * TARGET:.0f} % of the cell's best accuracy\n(hollow: never, at all it spent)",
+            xlabel=f"Joules to {100 * target:.0f} % of the cell's best accuracy\n(hollow: never, at all it spent)",
         )
         axes.set_yticks(range(len(cells)), [f"{network}\n{count} hyperparameters" for network, count in cells])
         axes.grid(axis="y", visible=False)
@@ -72,10 +65,14 @@ def energy_to_target_figure(data: StudyData) -> Figure:
     return figure
 
 
-def effect_size_figure(data: StudyData) -> Figure:
-    """Share of variance and F of each term: trainings as independent, against the configuration as the replicate."""
-    table = data.published.table("published_layer_anova")
-    table = table[table["factor"] != RESIDUAL]
+@styled
+def effect_sizes(variance: pd.DataFrame) -> Figure:
+    """Share of variance and F of each term: trainings as independent, against the configuration as the replicate.
+
+    Args:
+        variance: The table `published_layer_anova`.
+    """
+    table = variance[variance["factor"] != RESIDUAL]
     factors = list(table["factor"].unique())[::-1]
     figure = Figure(figsize=(WIDTH, 5.2))
     panels = figure.subplots(2, 2, sharey=True, sharex="row")
@@ -101,10 +98,15 @@ def effect_size_figure(data: StudyData) -> Figure:
     return figure
 
 
-def front_figure(data: StudyData) -> Figure:
-    """Every trial of the authors' tuning study, and the front of each network and number of hyperparameters."""
-    trials = data.published.tuning
-    fronts = data.published.table("published_tuning_front")
+@styled
+def trials_and_fronts(trials: pd.DataFrame, fronts: pd.DataFrame) -> Figure:
+    """Every trial of the authors' tuning study, and the front of each network and number of hyperparameters.
+
+    Args:
+        trials: The table `published_trials`.
+        fronts: The table `published_tuning_front`.
+    """
+    trials = trials[trials["study"] == "tuning"]
     figure = Figure(figsize=(WIDTH, 4.6))
     panels = figure.subplots(len(DATASETS), len(NETWORKS), sharey="row")
     for row, (dataset, title) in zip(panels, DATASETS.items(), strict=True):
@@ -112,19 +114,17 @@ def front_figure(data: StudyData) -> Figure:
             own = trials[(trials["dataset"] == dataset) & (trials["network"] == network)]
             for strategy, (color, marker) in STRATEGIES.items():
                 part = own[own["strategy"] == strategy]
-                axes.scatter(
-                    part["energy_j"],
-                    part["accuracy"],
-                    s=7,
-                    lw=0,
-                    alpha=0.55,
-                    color=color,
-                    marker=marker,
-                    label=strategy,
-                    rasterized=True,
-                )
+                look = {"s": 7, "lw": 0, "alpha": 0.55, "color": color, "marker": marker, "rasterized": True}
+                axes.scatter(part["energy_j"], part["accuracy"], label=strategy, **look)
             for count, dash in ((3, "-"), (5, "--")):
-                _draw_front(axes, fronts, (dataset, count, network), own["energy_j"].max(), dash)
+                cell = (fronts["dataset"] == dataset) & (fronts["network"] == network)
+                front = fronts[cell & (fronts["hyperparameters"] == count)]
+                joules = [*front["energy_j"], own["energy_j"].max()]  # the last step goes on to the edge
+                accuracies = [*front["accuracy"], front["accuracy"].iloc[-1]]
+                look = {"drawstyle": "steps-post", "color": "black", "lw": 0.9, "ls": dash}
+                axes.plot(joules, accuracies, label=f"front, {count} hyperparameters", **look)
+                bend, look = front[front["knee"]], {"ms": 7, "mfc": "none", "mec": "black"}
+                axes.plot(bend["energy_j"], bend["accuracy"], "o", label="knee" if count == 3 else None, **look)
             axes.set_title(f"{title}, {network}")
         row[0].set_ylabel("Test accuracy")
     for axes in panels[-1]:
@@ -133,14 +133,18 @@ def front_figure(data: StudyData) -> Figure:
     return figure
 
 
-def waste_figure(data: StudyData) -> Figure:
-    """What share of each of the authors' searches' joules went to trials that taught nothing."""
-    table = data.published.table("published_tuning_wasted_energy")
+@styled
+def wasted_energy(searches: pd.DataFrame) -> Figure:
+    """What share of each of the authors' searches' joules went to trials that taught nothing.
+
+    Args:
+        searches: The table `published_tuning_wasted_energy`.
+    """
     figure = Figure(figsize=(WIDTH, 2.7))
     panels = figure.subplots(1, len(WASTE), sharey=True)
     for axes, (definition, meaning) in zip(panels, WASTE.items(), strict=True):
         for row, (strategy, (color, marker)) in enumerate(reversed(STRATEGIES.items())):
-            shares = table.loc[table["strategy"] == strategy, definition].sort_values()
+            shares = searches.loc[searches["strategy"] == strategy, definition].sort_values()
             spread = row + np.linspace(-0.25, 0.25, len(shares))
             axes.scatter(shares, spread, s=12, color=color, marker=marker, alpha=0.7, lw=0)
             axes.plot([shares.mean()] * 2, [row - 0.35, row + 0.35], color="black", lw=1.5)
@@ -150,11 +154,15 @@ def waste_figure(data: StudyData) -> Figure:
     return figure
 
 
-def total_energy_figure(data: StudyData) -> Figure:
-    """What the authors' two studies took in all."""
-    table = data.published.table("published_study_energy")
-    parts = table[(table["study"] != "all") & (table["dataset"] != "all")].iloc[::-1]
-    whole = table[table["study"] == "all"].iloc[0]
+@styled
+def study_energy(spent: pd.DataFrame) -> Figure:
+    """What the authors' two studies took in all.
+
+    Args:
+        spent: The table `published_study_energy`.
+    """
+    parts = spent[(spent["study"] != "all") & (spent["dataset"] != "all")].iloc[::-1]
+    whole = spent[spent["study"] == "all"].iloc[0]
     figure = Figure(figsize=(WIDTH, 1.9))
     axes = figure.subplots()
     labels = [
@@ -174,16 +182,15 @@ def total_energy_figure(data: StudyData) -> Figure:
     return figure
 
 
-def _draw_front(axes: Axes, fronts: pd.DataFrame, cell: tuple[str, int, str], right: float, dash: str) -> None:
-    dataset, count, network = cell
-    front = fronts[
-        (fronts["dataset"] == dataset) & (fronts["hyperparameters"] == count) & (fronts["network"] == network)
-    ]
-    joules = [*front["energy_j"], right]
-    accuracies = [*front["accuracy"], front["accuracy"].iloc[-1]]
-    label = f"front, {count} hyperparameters"
-    axes.plot(joules, accuracies, drawstyle="steps-post", color="black", lw=0.9, ls=dash, label=label)
-    bend = front[front["knee"]]
-    axes.plot(
-        bend["energy_j"], bend["accuracy"], "o", ms=7, mfc="none", mec="black", label="knee" if count == 3 else None
+def authors_note(profile_note: str, table: pd.DataFrame, *others: pd.DataFrame) -> str:
+    """Where the joules of the authors' data come from, whatever the profile's come from.
+
+    Args:
+        profile_note: The line of the profile's own figures.
+        table: A table of the authors' data.
+        others: More of them.
+    """
+    return (
+        f"Energy read by Yarally et al. (2023) through {table['source'].iloc[0]}: mean power × duration of a training, "
+        f"idle power included; boundary: {table['boundary'].iloc[0]}."
     )

@@ -1,66 +1,35 @@
-"""The authors' data as one object: read once, every table computed once."""
+"""Tables of the authors' data, with source and boundary of its joules."""
 
-from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
-from typing import Self
+from collections.abc import Callable
 
 import pandas as pd
 
 from greenai_utils.stats.checks import Columns
-from greenai_utils.stats.rounding import rounded
-from greenai_utils.studies.published import analysis as published_analysis
-from greenai_utils.studies.published import files as published
-
-SOURCE, BOUNDARY = "nvidia-smi", "gpu"
-"""The authors sampled the GPU's power through nvidia-smi; energy is its mean times the seconds, idle power included."""
-REPRODUCTION = "published_reproduction"
-NAMES = (REPRODUCTION, *published_analysis.TABLES)
-"""Every table of the authors' data."""
-COPIED = "published_trials"
-"""The table of their own rows, which keeps all their digits."""
-APART: Mapping[str, Columns] = {REPRODUCTION: ("table", "column")}
-"""Columns by which the rows of a table differ in unit; see `rounding.rounded`."""
+from greenai_utils.studies.data import StudyData, Table
+from greenai_utils.studies.published import analysis, layer_analysis
+from greenai_utils.studies.published.authors import BOUNDARY, SOURCE
 
 
-class PublishedData:
-    """What the authors published, verified and parsed.
+def _table(build: Callable[..., pd.DataFrame], *parts: str, apart: Columns = ()) -> Table:
+    """The table that a function builds of parts of `PublishedData`."""
 
-    Args:
-        tuning: Trials of the tuning study, as `published.tuning_trials` returns them.
-        layers: Trainings of the layer study, as `published.layer_trainings` returns them.
-        shown: The tables of their archives.
-    """
+    def built(data: StudyData) -> pd.DataFrame:
+        return build(*(getattr(data.published, part) for part in parts)).assign(source=SOURCE, boundary=BOUNDARY)
 
-    def __init__(self, tuning: pd.DataFrame, layers: pd.DataFrame, shown: published.ArchiveTables) -> None:
-        self.tuning = tuning
-        self.layers = layers
-        self.shown = shown
-        self._tables: dict[str, pd.DataFrame] = {}
+    return Table(built, apart)
 
-    @classmethod
-    def read(cls, home: Path | None = None) -> Self:
-        """Read the published files, fetching what is not here.
 
-        Raises:
-            Unavailable: A file is neither here nor can be fetched.
-            InputError: A file is not the published one.
-        """
-        published.fetch_all(home)
-        return cls(published.tuning_trials(home), published.layer_trainings(home), published.archive_tables(home))
-
-    def table(self, name: str) -> pd.DataFrame:
-        """One of `NAMES` as it is written, with source and boundary of its joules."""
-        if name not in self._tables:
-            if name == REPRODUCTION:
-                table = self.reproduction
-            else:
-                table = published_analysis.TABLES[name](self.tuning, self.layers)
-            table = table.assign(source=SOURCE, boundary=BOUNDARY)
-            self._tables[name] = table if name == COPIED else rounded(table, APART.get(name, ()))
-        return self._tables[name]
-
-    @cached_property
-    def reproduction(self) -> pd.DataFrame:
-        """Every number that the authors' tables show beside ours; see `published_analysis.compare_with_shown`."""
-        return published_analysis.compare_with_shown(self.layers, self.shown)
+trials = _table(analysis.trials_table, "tuning", "layers").exact  # their own rows keep all their digits
+tuning_energy_to_target = _table(analysis.energy_to_target, "tuning")
+tuning_cells_won = _table(lambda tuning: analysis.cells_won(analysis.energy_to_target(tuning)), "tuning")
+tuning_wasted_energy = _table(analysis.wasted_energy, "tuning")
+tuning_energy_spread = _table(analysis.energy_spread, "tuning")
+tuning_front = _table(analysis.tuning_front, "tuning")
+tuning_hypervolume = _table(analysis.tuning_hypervolume, "tuning")
+study_energy = _table(analysis.study_energy, "tuning", "layers")
+layer_anova = _table(layer_analysis.layer_anova, "layers")
+layer_posthoc = _table(layer_analysis.layer_post_hoc, "layers")
+kruskal = _table(layer_analysis.layer_kruskal, "layers")
+layer_front = _table(layer_analysis.layer_front, "layers")
+configuration_variance = _table(layer_analysis.configuration_variance, "layers")
+reproduction = _table(layer_analysis.reproduction, "layers", "shown", apart=("table", "column"))

@@ -1,7 +1,8 @@
-"""Carry out one recipe of the levers study, and count what it takes."""
+"""Carry out one recipe, and count what it takes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -13,17 +14,16 @@ from greenai_utils.recording.task import Task
 from greenai_utils.recording.workbench import Workbench
 from greenai_utils.studies.recipes.plan import TRIED, Recipe, recipe_trial
 from greenai_utils.training.batches import training_split
+from greenai_utils.training.dataloader import fit_with_dataloader
 from greenai_utils.training.engine import Engine
-from greenai_utils.training.loops import Fit
-from greenai_utils.training.module_loop import fit_module
-from greenai_utils.training.plain_loop import fit_with_dataloader
-from greenai_utils.training.run import accuracy, make_network
-from greenai_utils.training.stacked_loop import fit_stacked
+from greenai_utils.training.evaluation import accuracy
+from greenai_utils.training.loop import Fit, fit, fit_stacked
+from greenai_utils.training.run import make_network
 from greenai_utils.training.subnormals import flushing
 from greenai_utils.training.trial import Trial
 
 
-def measure_lever(task: Task, bench: Workbench) -> Record:
+def measure_recipe(task: Task, bench: Workbench) -> Record:
     """Train a recipe and say what it took and what came out.
 
     Compiling and choosing a learning rate are counted in a window of their own, `preparation`: they are paid once,
@@ -35,27 +35,33 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
         `repeats`, `preparation` (None if there was nothing to prepare), `rate` (the learning rate used) and `members`.
     """
     recipe = from_identity(Recipe, task.defining["recipe"])
+    if recipe.cuda_graphs and not bench.device.startswith("cuda"):
+        reason = f"CUDA graphs need a CUDA device; this machine trains on {bench.device}"
+        return {"status": "unavailable", "reason": reason}
     trials = [recipe_trial(task.defining, recipe.rates[0], member) for member in range(recipe.members)]
     data = bench.dataset(trials[0])
-    if reason := find_gap(recipe, bench):
-        return {"status": "unavailable", "reason": reason}
     rate, preparation = recipe.rates[0], None
     with flushing(trials[0].flush_denormal), _compiler(recipe.compiled):
         networks = [make_network(trial, data) for trial in trials]
         initial = [{name: value.clone() for name, value in one.state_dict().items()} for one in networks]
+        brief = [replace(trial, epochs=1, stop_at=None) for trial in trials]  # has both sizes of batches
         if recipe.compiled:
             try:
                 with bench.meter.window("preparation") as window:
-                    _fit(recipe, networks, [_brief(trial) for trial in trials], data)
+                    _fit(recipe, networks, brief, data)
             except RuntimeError as error:  # the compilers that torch calls
                 return {"status": "unavailable", "reason": f"torch.compile failed: {str(error).splitlines()[0]}"}
-            preparation = window.reading
+            preparation = window.reading.as_record()
         else:
-            _warm_up(recipe, trials, data)
+            # Two steps of other networks: what a process does once, at first use, is no part of any recipe.
+            images, labels = data.learning.images, data.learning.labels
+            few = Split(images[: 2 * recipe.batch_size], labels[: 2 * recipe.batch_size])
+            others = [make_network(trial, data) for trial in trials]
+            _fit(recipe, others, brief, Dataset(data.name, data.classes, few, 1, data.test))
         if len(recipe.rates) > 1:
             with bench.meter.window("preparation") as window:
                 rate = _choose_rate(recipe, task, data)
-            preparation = window.reading
+            preparation = window.reading.as_record()
             trials = [recipe_trial(task.defining, rate, member) for member in range(recipe.members)]
 
         def once() -> list[Fit]:
@@ -69,24 +75,17 @@ def measure_lever(task: Task, bench: Workbench) -> Record:
         "rate": rate,
         "trained": reading.as_record(),
         "repeats": repeats,
-        "preparation": None if preparation is None else preparation.as_record(),
+        "preparation": preparation,
         "members": [
             {
-                "diverged": fit.diverged,
-                "steps": fit.steps,
-                "validation_accuracy": None if fit.diverged else accuracy(network, data.validation, trial),
-                "test_accuracy": None if fit.diverged else accuracy(network, data.test, trial),
+                "diverged": done.diverged,
+                "steps": done.steps,
+                "validation_accuracy": None if done.diverged else accuracy(network, data.validation, trial),
+                "test_accuracy": None if done.diverged else accuracy(network, data.test, trial),
             }
-            for network, trial, fit in zip(networks, trials, fits, strict=True)
+            for network, trial, done in zip(networks, trials, fits, strict=True)
         ],
     }
-
-
-def find_gap(recipe: Recipe, bench: Workbench) -> str | None:
-    """Why a recipe cannot be carried out on this machine; None if it can."""
-    if recipe.cuda_graphs and not bench.device.startswith("cuda"):
-        return f"CUDA graphs need a CUDA device; this machine trains on {bench.device}"
-    return None
 
 
 def _fit(recipe: Recipe, networks: Sequence[nn.Sequential], trials: Sequence[Trial], data: Dataset) -> list[Fit]:
@@ -94,16 +93,12 @@ def _fit(recipe: Recipe, networks: Sequence[nn.Sequential], trials: Sequence[Tri
     if recipe.loop == "stacked":
         engine = Engine(cuda_graphs=recipe.cuda_graphs)
         return fit_stacked(networks, trials, split, engine, validation=data.validation)
+    pairs = list(zip(networks, trials, strict=True))
     if recipe.loop == "dataloader":
-        return [
-            fit_with_dataloader(network, trial, split.to("cpu"), split.images.device)
-            for network, trial in zip(networks, trials, strict=True)
-        ]
+        host, device = split.to("cpu"), split.images.device
+        return [fit_with_dataloader(network, trial, host, device) for network, trial in pairs]
     engine = Engine(stacked=False, compile=recipe.compiled)
-    return [
-        fit_module(network, trial, split, engine, validation=data.validation)
-        for network, trial in zip(networks, trials, strict=True)
-    ]
+    return [fit(network, trial, split, engine, validation=data.validation) for network, trial in pairs]
 
 
 def _choose_rate(recipe: Recipe, task: Task, data: Dataset) -> float:
@@ -112,23 +107,10 @@ def _choose_rate(recipe: Recipe, task: Task, data: Dataset) -> float:
     networks = [make_network(trial, data) for trial in trials]
     fits = _fit(recipe, networks, trials, data)
     scores = [
-        0.0 if fit.diverged else accuracy(network, data.validation, trial)
-        for network, trial, fit in zip(networks, trials, fits, strict=True)
+        0.0 if done.diverged else accuracy(network, data.validation, trial)
+        for network, trial, done in zip(networks, trials, fits, strict=True)
     ]
     return recipe.rates[scores.index(max(scores))]
-
-
-def _warm_up(recipe: Recipe, trials: Sequence[Trial], data: Dataset) -> None:
-    """Two steps of other networks: what a process does once, at first use, is no part of any recipe."""
-    images = 2 * trials[0].batch_size
-    few = Split(data.learning.images[:images], data.learning.labels[:images])
-    small = Dataset(data.name, data.classes, few, 1, data.test)
-    _fit(recipe, [make_network(trial, data) for trial in trials], [_brief(trial) for trial in trials], small)
-
-
-def _brief(trial: Trial) -> Trial:
-    """One epoch of a trial, which shows a compiler both sizes of batches."""
-    return Trial.from_record({**trial.as_record(), "epochs": 1, "stop_at": None})
 
 
 @contextmanager
@@ -137,7 +119,7 @@ def _compiler(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    # Imported here because the compiler loads for seconds, and one lever alone needs it.
+    # Imported here because the compiler loads for seconds, and one recipe alone needs it.
     from torch._inductor import config  # noqa: PLC0415
 
     torch.compiler.reset()

@@ -1,18 +1,24 @@
-"""Levers for less energy: what each changes in the recipe of a training, from the published loop on."""
+"""Recipes for less energy: what each change makes of the training of a network, from the published loop on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from greenai_utils.identity import from_identity, identity
 from greenai_utils.networks.specification import NetworkSpec
-from greenai_utils.recording.profile import LeverSettings
+from greenai_utils.recording.profile import Profile
+from greenai_utils.recording.task import Task
+from greenai_utils.studies.recipes.settings import RecipeSettings
 from greenai_utils.training.trial import Hyperparameters, Precision, Protocol, Schedule, Trial
 
 Loop = Literal["published", "dataloader", "modules", "stacked"]
 """`published`: the authors' loop over batches made beforehand on the host; `dataloader`: what a user would write with
 torchvision; `modules` and `stacked`: the engine's two forms, with everything on the device."""
 
+PUBLISHED_LOOP = "published"
+"""The recipe without any change."""
 TRIED = 10_000
 """Trainings that only choose a learning rate are repetitions from this number on, so that none of them is judged."""
 
@@ -54,51 +60,52 @@ class Recipe:
     stop_at: float | None = None
 
 
-LEVERS: Mapping[str, Callable[[Recipe, LeverSettings], Recipe]] = {
-    "dataloader": lambda recipe, _: replace(recipe, loop="dataloader"),
-    "resident": lambda recipe, _: replace(recipe, loop="modules"),
-    "stacked": lambda recipe, _: replace(recipe, loop="stacked"),
-    "compile": lambda recipe, _: replace(recipe, compiled=True),
-    "cuda_graphs": lambda recipe, _: replace(recipe, loop="stacked", cuda_graphs=True),
-    "bfloat16": lambda recipe, _: replace(recipe, precision="bfloat16"),
-    "batch_size": lambda recipe, own: replace(recipe, batch_size=own.batch_size, rates=own.rates),
-    "one_cycle": lambda recipe, own: replace(recipe, epochs=own.epochs, schedule="one_cycle", rates=own.rates),
-    "subset": lambda recipe, own: replace(recipe, train_share=own.train_share),
-    "early_stopping": lambda recipe, own: replace(recipe, stop_at=own.target),
-    "population": lambda recipe, own: replace(recipe, loop="stacked", members=own.members),
+@dataclass(frozen=True)
+class Change:
+    """One change of a recipe: what figures call it, and what of a recipe it sets by the study's settings."""
+
+    label: str
+    sets: Callable[[RecipeSettings], Mapping[str, Any]]
+
+
+CHANGES: Mapping[str, Change] = {
+    "dataloader": Change("DataLoader", lambda _: {"loop": "dataloader"}),
+    "resident": Change("data on the device", lambda _: {"loop": "modules"}),
+    "stacked": Change("hand-written passes", lambda _: {"loop": "stacked"}),
+    "compile": Change("torch.compile", lambda _: {"compiled": True}),
+    "cuda_graphs": Change("CUDA graphs", lambda _: {"loop": "stacked", "cuda_graphs": True}),
+    "bfloat16": Change("bfloat16", lambda _: {"precision": "bfloat16"}),
+    "batch_size": Change("larger batch", lambda own: {"batch_size": own.batch_size, "rates": own.rates}),
+    "one_cycle": Change(
+        "fewer epochs, one cycle", lambda own: {"epochs": own.epochs, "schedule": "one_cycle", "rates": own.rates}
+    ),
+    "subset": Change("part of the data", lambda own: {"train_share": own.train_share}),
+    "early_stopping": Change("early stopping", lambda own: {"stop_at": own.target}),
+    "population": Change("many at once", lambda own: {"loop": "stacked", "members": own.members}),
 }
-"""What each lever changes. CUDA graphs and populations exist in the stacked form alone and bring it with them."""
-
-LABELS: Mapping[str, str] = {
-    "published": "published loop",
-    "dataloader": "DataLoader",
-    "resident": "data on the device",
-    "stacked": "hand-written passes",
-    "compile": "torch.compile",
-    "cuda_graphs": "CUDA graphs",
-    "bfloat16": "bfloat16",
-    "batch_size": "larger batch",
-    "one_cycle": "fewer epochs, one cycle",
-    "subset": "part of the data",
-    "early_stopping": "early stopping",
-    "population": "many at once",
-}
-"""Levers as figures name them."""
+"""Every change by its name in records. CUDA graphs and populations exist in the stacked form alone and bring it."""
 
 
-def make_recipe(settings: LeverSettings, levers: Sequence[str]) -> Recipe:
-    """The published loop with some levers pulled, one after the other."""
+def label(name: str) -> str:
+    """A recipe, or one of its changes, as figures and sentences call it."""
+    own = name.split("+")
+    if len(own) > 1:
+        return f"{len(own)} together, to {label(own[-1])}"
+    return "published loop" if name == PUBLISHED_LOOP else CHANGES[name].label
+
+
+def make_recipe(settings: RecipeSettings, changes: Sequence[str]) -> Recipe:
+    """The published loop with some changes, one after the other."""
     recipe = Recipe((settings.learning_rate,), settings.task.epochs, settings.task.batch_size)
-    for lever in levers:
-        recipe = LEVERS[lever](recipe, settings)
+    for change in changes:
+        recipe = replace(recipe, **CHANGES[change].sets(settings))
     return recipe
 
 
-def planned_levers(settings: LeverSettings) -> list[tuple[str, ...]]:
-    """Which levers are pulled together: none, each alone, and those of `together` one more at a time."""
-    alone = [(lever,) for lever in LEVERS]
+def combinations(settings: RecipeSettings) -> list[tuple[str, ...]]:
+    """What is changed together: nothing, each by itself, and those of `together` one more at a time."""
     chain = [settings.together[:count] for count in range(2, len(settings.together) + 1)]
-    return [(), *alone, *chain]
+    return [(), *((change,) for change in CHANGES), *chain]
 
 
 def recipe_trial(defining: Mapping[str, Any], rate: float, repetition: int = 0) -> Trial:
@@ -124,13 +131,22 @@ def recipe_trial(defining: Mapping[str, Any], rate: float, repetition: int = 0) 
     )
 
 
-def defining_of(settings: LeverSettings, levers: Sequence[str], seed: int) -> dict[str, Any]:
-    """What defines a task of the study."""
-    return {
-        "levers": list(levers),
-        "dataset": settings.task.dataset,
-        "side": settings.task.side,
-        "network": settings.task.network,
-        "seed": seed,
-        "recipe": identity(make_recipe(settings, levers)),
-    }
+def plan_recipes(profile: Profile) -> list[Task]:
+    """Every recipe in randomised complete blocks; a block trains all of them from one seed."""
+    settings = profile.levers
+    every = combinations(settings)
+    tasks = []
+    for block in range(settings.repetitions):
+        for position in np.random.default_rng([profile.seed, block]).permutation(len(every)):
+            changes = every[position]
+            if "compile" not in changes or block < settings.compilations:
+                defining = {
+                    "levers": list(changes),
+                    "dataset": settings.task.dataset,
+                    "side": settings.task.side,
+                    "network": settings.task.network,
+                    "seed": profile.seed + block,
+                    "recipe": identity(make_recipe(settings, changes)),
+                }
+                tasks.append(Task("levers", defining))
+    return tasks

@@ -8,32 +8,28 @@ Only joules that were read over a training count here: imputed ones say nothing 
 """
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import pandas as pd
 
+from greenai_utils.networks.specification import NETWORKS
 from greenai_utils.search.spaces import SPACES, Space
-from greenai_utils.stats.intervals import Interval, bootstrap_contrast
-from greenai_utils.stats.survival import (
-    default_horizon,
-    energies_to_target,
-    restricted_mean_difference,
-    restricted_mean_energy,
-)
-from greenai_utils.studies.study_data import StudyData, Table, with_source
-from greenai_utils.studies.tuning.search_progress import chosen_by
-from greenai_utils.studies.tuning.tables import SUMMARY_TARGET, main_cell, tuning_anytime, tuning_summary
+from greenai_utils.stats.intervals import Interval, bootstrap_interval, bootstrap_ratio
+from greenai_utils.stats.survival import energies_to_target, energy_to_target_table, restricted_mean_difference
+from greenai_utils.studies.data import StudyData, Table, main_cell, with_source
+from greenai_utils.studies.search_progress import chosen_by
+from greenai_utils.studies.tuning.cells import SUMMARY_TARGET
+from greenai_utils.studies.tuning.tables import RESAMPLES, tuning_anytime, tuning_summary
 
 CORRECTED = "corrected"
 ACTIVATION = "fault:dense_relu"
 """The published networks have no activation between linear layers: a fault of the network, not of the protocol."""
-NO_BATCH_NORM = ("dense_poly", "dense_linear")
+NO_BATCH_NORM = tuple(name for name, network in NETWORKS.items() if not network.blocks)
 """Networks that compute the same in training mode as in evaluation mode."""
 CHANCE = 0.1
 """All data sets have ten classes of about equal size; a diverged training classifies by chance."""
-RESAMPLES = 4_000
 
 CONFIGURATION = ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay", "batch_size"]
-_PAIR = [*CONFIGURATION, "seed", "repetition"]
 COLUMNS = [
     *("dataset", "network", "strategy", "contrast", "baseline", "quantity", "unit", "baseline_mean", "mean"),
     *("difference", "ci_low", "ci_high", "over", "n", "pairs", "diverged", "baseline_diverged"),
@@ -56,52 +52,41 @@ def protocol_trials(data: StudyData) -> pd.DataFrame:
     """
     frame = data.protocols
     finished = frame["status"] == "ok"
-    no_activation = ~frame["dense_relu"].astype(bool) & (frame["protocol"] != "published")
-    contrast = frame["protocol"].where(~no_activation, frame["protocol"] + "+" + ACTIVATION.removeprefix("fault:"))
+    no_activation = ~frame["dense_relu"].astype(bool) & (frame["protocol"] == CORRECTED)
     test = frame["test_accuracy"].astype(float)
-    return frame.assign(
-        contrast=contrast.replace(f"{CORRECTED}+{ACTIVATION.removeprefix('fault:')}", ACTIVATION),
-        accuracy=test.where(finished, CHANCE),
-        optimism=(chosen_by(frame).astype(float) - _honest(frame)).where(finished),
-        read_j=frame["gross_j"].astype(float).where(finished),
-    )
-
-
-def _honest(frame: pd.DataFrame) -> pd.Series:
-    """Test accuracy in evaluation mode; empty where only that of training mode was recorded."""
     in_training_mode = frame["protocol"].str.contains("published|evaluate_in_eval_mode")
     known = ~in_training_mode | frame["network"].isin(NO_BATCH_NORM)
-    return frame["test_accuracy"].astype(float).where(known, frame["eval_test_accuracy"].astype(float))
+    honest = test.where(known, frame["eval_test_accuracy"].astype(float))
+    return frame.assign(
+        contrast=frame["protocol"].mask(no_activation, ACTIVATION),
+        accuracy=test.where(finished, CHANCE),
+        optimism=(chosen_by(frame).astype(float) - honest).where(finished),
+        read_j=frame["gross_j"].astype(float).where(finished),
+    )
 
 
 def _protocol_rows(data: StudyData) -> Iterator[dict[str, object]]:
     for (dataset, network), cell in protocol_trials(data).groupby(["dataset", "network"]):
         baseline = cell[cell["contrast"] == CORRECTED]
         for contrast, trials in cell[cell["contrast"] != CORRECTED].groupby("contrast"):
-            pairs = trials.merge(baseline, on=_PAIR, suffixes=("", "_baseline"))
-            common = {
-                "dataset": dataset,
-                "network": network,
-                "contrast": contrast,
-                "baseline": CORRECTED,
-                "over": "configurations",
-                "diverged": int((pairs["status"] == "diverged").sum()),
-                "baseline_diverged": int((pairs["status_baseline"] == "diverged").sum()),
+            pairs = trials.merge(baseline, on=[*CONFIGURATION, "seed", "repetition"], suffixes=("", "_baseline"))
+            place = {"dataset": dataset, "network": network, "contrast": contrast, "baseline": CORRECTED}
+            place |= {"over": "configurations"} | {
+                name: int((pairs[status] == "diverged").sum())
+                for name, status in (("diverged", "status"), ("baseline_diverged", "status_baseline"))
             }
-            for quantity, unit in (("accuracy", "share"), ("optimism", "share"), ("read_j", "J"), ("read_j", "ratio")):
-                name = {"accuracy": "test_accuracy", "read_j": "gross_j"}.get(quantity, quantity)
-                of_pairs = pairs.dropna(subset=[quantity, f"{quantity}_baseline"])
-                means = of_pairs.groupby(CONFIGURATION)[[quantity, f"{quantity}_baseline"]].mean()
-                if len(means) < 2:
-                    continue  # no interval over configurations
-                yield {
-                    **common,
-                    "quantity": name,
-                    "unit": unit,
-                    **_paired(means[quantity], means[f"{quantity}_baseline"], unit),
-                    "n": len(means),
-                    "pairs": len(of_pairs),
-                }
+            for quantity, name, unit in (
+                ("accuracy", "test_accuracy", "share"),
+                ("optimism", "optimism", "share"),
+                ("read_j", "gross_j", "J"),
+                ("read_j", "gross_j", "ratio"),
+            ):
+                both = [quantity, f"{quantity}_baseline"]
+                of_pairs = pairs.dropna(subset=both)
+                means = of_pairs.groupby(CONFIGURATION)[both].mean()
+                if len(means) > 1:  # of one configuration there is no interval
+                    counts = {"n": len(means), "pairs": len(of_pairs)}
+                    yield {**place, **counts, **_paired(name, means[both[0]], means[both[1]], unit)}
 
 
 def _choice_rows(data: StudyData) -> Iterator[dict[str, object]]:
@@ -113,79 +98,55 @@ def _choice_rows(data: StudyData) -> Iterator[dict[str, object]]:
     finished = main_cell(data, data.tuning)
     finished = finished[(finished["status"] == "ok") & (finished["fidelity"] >= 1)]
     finished = finished[finished["validation_accuracy"].notna()]
-    for strategy, trials in finished.groupby("strategy"):
+    for (dataset, network, strategy), trials in finished.groupby(["dataset", "network", "strategy"]):
         searches = trials.groupby("search_seed")
         if searches.ngroups < 2:
             continue
         by_test = searches["test_accuracy"].max()
         by_validation = trials.loc[searches["validation_accuracy"].idxmax()].set_index("search_seed")["test_accuracy"]
         yield {
-            "dataset": trials["dataset"].iloc[0],
-            "network": trials["network"].iloc[0],
-            "strategy": strategy,
-            "contrast": "chosen by test accuracy",
-            "baseline": "chosen by validation accuracy",
-            "quantity": "reported_accuracy",
-            "unit": "share",
-            **_paired(by_test, by_validation.loc[by_test.index], "share"),
-            "over": "searches",
-            "n": len(by_test),
-            "pairs": len(by_test),
-            "diverged": 0,
-            "baseline_diverged": 0,
+            **{"dataset": dataset, "network": network, "strategy": strategy},
+            **{"contrast": "chosen by test accuracy", "baseline": "chosen by validation accuracy"},
+            **{"over": "searches", "n": len(by_test), "pairs": len(by_test), "diverged": 0, "baseline_diverged": 0},
+            **_paired("reported_accuracy", by_test, by_validation.loc[by_test.index], "share"),
         }
 
 
 def _space_rows(data: StudyData) -> Iterator[dict[str, object]]:
     """Searches of one strategy in two spaces, paired by seed; joules to a target that both spaces share."""
     summary, anytime = tuning_summary.exact(data), tuning_anytime.exact(data)
-    keys = ["dataset", "network", "protocol", "strategy"]
-    best = anytime.groupby(keys[:-1])["best_so_far"].transform("max")
-    for key, searches in summary.groupby(keys):
-        dataset, network, _, strategy = key
-        known = {**SPACES, **{space.name: space for space in data.profile.spaces}}
+    known = {**SPACES, **{space.name: space for space in data.profile.spaces}}
+    task = ["dataset", "network", "protocol"]
+    anytime = anytime.assign(best=anytime.groupby(task)["best_so_far"].transform("max"))
+    for key, searches in summary.groupby([*task, "strategy"]):
         spaces = [space for space in known if space in set(searches["space"])]
-        for base, other in ((a, b) for a in spaces for b in spaces if a != b):
+        for base, other in permutations(spaces, 2):
             name = space_contrast(known[base], known[other])
-            if name is None:
-                continue
             a, b = (searches[searches["space"] == space].set_index("seed") for space in (other, base))
             seeds = a.index.intersection(b.index)
-            if len(seeds) < 2:
+            if name is None or len(seeds) < 2:
                 continue
             a, b = a.loc[seeds], b.loc[seeds]
-            common = {
-                "dataset": dataset,
-                "network": network,
-                "strategy": strategy,
-                "contrast": f"{name} ({other})",
-                "baseline": base,
-                "over": "searches",
-                "n": len(seeds),
-                "pairs": len(seeds),
-                "diverged": int(a["diverged"].sum()),
-                "baseline_diverged": int(b["diverged"].sum()),
+            place = {
+                **dict(zip(["dataset", "network", "strategy"], [*key[:2], key[3]], strict=True)),
+                **{"contrast": f"{name} ({other})", "baseline": base, "over": "searches"},
+                **{"n": len(seeds), "pairs": len(seeds)},
+                **{"diverged": int(a["diverged"].sum()), "baseline_diverged": int(b["diverged"].sum())},
             }
             for quantity in ("best_score", "test_accuracy"):
-                pair = _paired(a[quantity].fillna(CHANCE), b[quantity].fillna(CHANCE), "share")
-                yield {**common, "quantity": quantity, "unit": "share", **pair}
+                yield {**place, **_paired(quantity, a[quantity].fillna(CHANCE), b[quantity].fillna(CHANCE), "share")}
             if a["unread_j"].sum() + b["unread_j"].sum() > 0:
                 continue  # imputed joules decide nothing
-            mine = (anytime[keys] == pd.Series(dict(zip(keys, key, strict=True)))).all(axis="columns")
-            mine &= anytime["seed"].isin(seeds)
-            target = SUMMARY_TARGET * float(best[mine].iloc[0])
-            first, second = (
-                energies_to_target(anytime[mine & (anytime["space"] == space)], "seed", target)
-                for space in (other, base)
+            trials = anytime.merge(pd.DataFrame([key], columns=[*task, "strategy"]))
+            trials = trials[trials["space"].isin([base, other]) & trials["seed"].isin(seeds)]
+            best = float(trials["best"].iloc[0])
+            reached = energies_to_target(trials, ["space", "seed"], SUMMARY_TARGET * best)
+            effect = restricted_mean_difference(
+                *(reached[reached["space"] == space] for space in (other, base)), resamples=RESAMPLES
             )
-            horizon = min(default_horizon(each["energy_j"], each["reached"]) for each in (first, second))
-            horizon = min(horizon, max(first["energy_j"].max(), second["energy_j"].max()))
-            means = [
-                restricted_mean_energy(each["energy_j"], each["reached"], horizon, resamples=100).estimate
-                for each in (first, second)
-            ]
-            effect = restricted_mean_difference(first, second, horizon, resamples=RESAMPLES)
-            yield {**common, "quantity": "energy_to_target_j", "unit": "J", **_as_row(effect, *means)}
+            table = energy_to_target_table(trials, "space", "seed", [SUMMARY_TARGET], best=best, resamples=100)
+            means = table.set_index("space")["restricted_mean_j"]
+            yield {**place, **_as_row("energy_to_target_j", "J", effect, means[other], means[base])}
 
 
 def space_contrast(base: Space, other: Space) -> str | None:
@@ -209,21 +170,16 @@ def space_contrast(base: Space, other: Space) -> str | None:
     return None
 
 
-def _paired(values: pd.Series, baseline: pd.Series, unit: str) -> dict[str, object]:
+def _paired(quantity: str, values: pd.Series, baseline: pd.Series, unit: str) -> dict[str, object]:
     """How a mean differs between pairs, as a difference or, for the unit `ratio`, as a share of the baseline's mean."""
     if unit == "ratio":
-        effect = bootstrap_contrast(values, baseline, contrast="ratio", paired=True, resamples=RESAMPLES)
+        effect = bootstrap_ratio(values, baseline, RESAMPLES)
         effect = Interval(*(each - 1 for each in effect))
     else:
-        effect = bootstrap_contrast(values, baseline, paired=True, resamples=RESAMPLES)
-    return _as_row(effect, float(values.mean()), float(baseline.mean()))
+        effect = bootstrap_interval(values.to_numpy() - baseline.to_numpy(), resamples=RESAMPLES)
+    return _as_row(quantity, unit, effect, float(values.mean()), float(baseline.mean()))
 
 
-def _as_row(effect: Interval, mean: float, baseline: float) -> dict[str, object]:
-    return {
-        "baseline_mean": baseline,
-        "mean": mean,
-        "difference": effect.estimate,
-        "ci_low": effect.low,
-        "ci_high": effect.high,
-    }
+def _as_row(quantity: str, unit: str, effect: Interval, mean: float, baseline: float) -> dict[str, object]:
+    means = {"quantity": quantity, "unit": unit, "baseline_mean": baseline, "mean": mean}
+    return {**means, "difference": effect.estimate, "ci_low": effect.low, "ci_high": effect.high}

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from greenai_utils.errors import InputError
 from greenai_utils.recording.profile import Profile
-from greenai_utils.recording.store import Record
+from greenai_utils.recording.store import Record, Store
 from greenai_utils.search.budgets import Spent
-from greenai_utils.studies.plans import PlannedSearch, make_planned_strategy, plan_searches
+from greenai_utils.studies.tuning.plan import PlannedSearch, make_planned_strategy, plan_searches
 
 
 def recorded_searches(records: Iterable[Record]) -> dict[str, dict[int, Record]]:
@@ -66,26 +65,8 @@ def count_search(profile: Profile, plan: PlannedSearch, recorded: Mapping[int, R
     return needed - len(recorded), needed
 
 
-def check_recorded_spaces(profile: Profile, records: Iterable[Record]) -> None:
-    """Make sure that what is recorded for a space was proposed from that space.
-
-    Raises:
-        InputError: A configuration lacks a dimension, has another one or lies outside the bounds.
-    """
-    spaces = {search.space: profile.space(search.space) for search in plan_searches(profile)}
-    for record in records:
-        place = record.get("search")
-        if not place or place["space"] not in spaces:
-            continue
-        space, configuration = spaces[place["space"]], place["configuration"]
-        outside = [
-            f"{each.name} = {configuration[each.name]!r}"
-            for each in space.dimensions
-            if each.name in configuration and not each.low <= configuration[each.name] <= each.high
-        ]
-        if outside or set(configuration) != set(space.names):
-            raise InputError(
-                f"the records of profile {profile.name} for the space {space.name!r} come from that space",
-                f"{', '.join(outside or map(str, configuration))} in record {record['key']}",
-                "restore that space, or give the changed one a name of its own; no record is lost",
-            )
+def count_searches(profile: Profile, store: Store) -> tuple[int, int]:
+    """How many trials all searches lack and need."""
+    recorded = recorded_searches(store)
+    counts = [count_search(profile, search, recorded.get(search.identity, {})) for search in plan_searches(profile)]
+    return sum(missing for missing, _ in counts), sum(needed for _, needed in counts)

@@ -7,13 +7,14 @@ Joules are those charged to a trial: read over its training, or imputed where se
 pay their imputed joules like any others, so that strategies compare; the tables say how many joules were not read.
 """
 
-from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from greenai_utils.energy.counters import is_estimate
 from greenai_utils.errors import Gap, InputError
-from greenai_utils.stats.comparisons import RankComparison, pairwise_comparisons, rank_comparison
+from greenai_utils.stats.comparisons import pairwise_comparisons
 from greenai_utils.stats.intervals import group_means
 from greenai_utils.stats.survival import (
     energies_to_target,
@@ -21,44 +22,26 @@ from greenai_utils.stats.survival import (
     kaplan_meier,
     restricted_mean_difference,
 )
-from greenai_utils.studies.plans import costs_energy
-from greenai_utils.studies.study_data import StudyData, Table, with_source
-from greenai_utils.studies.tuning.search_progress import CELL
+from greenai_utils.studies.data import StudyData, Table, with_source
+from greenai_utils.studies.search_progress import CELL
+from greenai_utils.studies.tuning.cells import BASELINE, SUMMARY_TARGET, in_cell_of
 
-SUMMARY_TARGET = 0.95
-"""The share of the best known accuracy that single comparisons count joules to; tables give the other targets too."""
-BASELINE = "random"
-"""The strategy that every other one has to beat: it learns from nothing."""
 RESAMPLES = 4_000
 """Bootstrap samples: the ends of an interval then scatter by some hundredths of its width."""
-CELLS_TO_RANK = 6
-"""Ranks over fewer cells say little: Friedman's test then hardly ever rejects (Demsar 2006)."""
 COMPARED = {"best_score": True, "test_accuracy": True, "energy_to_target_j": False}
 """What pairs of strategies are compared by, and whether more of it is better."""
-
-
-def main_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the cell that the profile's settings name; the others are variations of it."""
-    settings = data.profile.tuning
-    cell = [settings.task.dataset, settings.task.network, settings.space, settings.task.protocol]
-    return _in_cell(frame, cell).reset_index(drop=True)
 
 
 @Table
 def tuning_summary(data: StudyData) -> pd.DataFrame:
     """One row a search: what it reached, what it spent, and what it spent to reach the target."""
-    frame = data.tuning.reset_index(drop=True)
-    full, read, diverged = frame["fidelity"] >= 1, frame["joules_basis"] == "read", frame["status"] == "diverged"
-    frame = frame.assign(
-        seed=frame["search_seed"],
-        target=SUMMARY_TARGET * frame.groupby(CELL)["best_so_far"].transform("max"),
-        unread_j=frame["trial_j"].where(~read, 0.0),
-        wasted_j=frame["trial_j"].where(diverged, 0.0),
-        diverged=diverged.astype(int),
-    )
     search = [*CELL, "strategy", "seed"]
+    frame = _told_apart(data)
+    target = SUMMARY_TARGET * frame.groupby(CELL)["best_so_far"].transform("max")
+    frame = frame.assign(seed=frame["search_seed"], target=target)
     groups = frame.groupby(search)
-    winners = frame.loc[frame[full].groupby(search)["score"].idxmax()].set_index(search)
+    full = frame[frame["fidelity"] >= 1]
+    winners = frame.loc[full.groupby(search)["score"].idxmax()].set_index(search)
     reached = frame[frame["best_so_far"] >= frame["target"]].groupby(search)["cumulative_j"].first()
     table = pd.DataFrame(
         {
@@ -94,24 +77,49 @@ def tuning_energy_to_target(data: StudyData) -> pd.DataFrame:
 
     Beside them stands what a strategy saves against random search up to the same horizon: an interval above 0 says that
     it gets there for less. See `survival.energy_to_target_table`.
+
+    Raises:
+        InputError: No search reached anything.
     """
-    parts = []
-    for cell, table in _restricted_means(data, data.profile.tuning.targets, RESAMPLES):
-        for name in ("median_j", "saved_j", "saved_low_j", "saved_high_j"):
-            table[name] = np.nan
-        for target, part in table.groupby("target_accuracy"):
-            reached = energies_to_target(cell, ["strategy", "seed"], float(str(target)))
-            searches = dict(list(reached.groupby("strategy")))
-            other = searches.get(BASELINE)
-            for row, strategy, horizon in zip(part.index, part["strategy"], part["horizon_j"], strict=True):
-                own = searches[strategy]
-                table.loc[row, "median_j"] = _median_energy(own)
-                if other is not None and strategy != BASELINE and min(len(own), len(other)) > 1:
-                    saved = restricted_mean_difference(other, own, horizon, resamples=RESAMPLES)
-                    table.loc[row, ["saved_j", "saved_low_j", "saved_high_j"]] = [*saved]
-        unread = cell.assign(unread=cell["trial_j"].where(cell["joules_basis"] != "read", 0.0)).groupby("strategy")
-        parts.append(table.assign(unread_share=table["strategy"].map(unread["unread"].sum() / unread["trial_j"].sum())))
-    return with_source(pd.concat(parts, ignore_index=True), data)
+    anytime = tuning_anytime.exact(data)
+    if not anytime["best_so_far"].max() > 0:
+        raise InputError(
+            "a target is a share of the best accuracy that a search reached",
+            f"no training of full length that finished, in {len(anytime)} trials",
+            "give the searches a larger budget or a space in which training converges",
+        )
+    tables = []
+    for key, cell in anytime.groupby(CELL):
+        best = cell["best_so_far"].max()
+        if not best > 0:
+            continue  # a cell in which every training diverged has no target
+        targets = data.profile.tuning.targets
+        table = energy_to_target_table(cell, "strategy", "seed", targets, resamples=RESAMPLES)
+        table.insert(2, "target_accuracy", table["target"] * best)
+        compared = [_against_baseline(cell, row) for row in table.itertuples(name="Reached")]
+        unread = cell["trial_j"].where(cell["joules_basis"] != "read", 0.0).groupby(cell["strategy"]).sum()
+        share = unread / cell.groupby("strategy")["trial_j"].sum()
+        columns = ["median_j", "saved_j", "saved_low_j", "saved_high_j"]
+        table = table.join(pd.DataFrame(compared, columns=columns)).assign(unread_share=table["strategy"].map(share))
+        tables.append(pd.DataFrame([key] * len(table), columns=CELL).join(table))
+    return with_source(pd.concat(tables, ignore_index=True), data)
+
+
+def _against_baseline(cell: pd.DataFrame, row: Any) -> list[float]:
+    """Joules by which half of a strategy's searches reach a target (NaN where fewer do), and what it saves.
+
+    Args:
+        cell: The trials of all searches of its cell.
+        row: Of the strategy and the target.
+    """
+    two = cell[cell["strategy"].isin([row.strategy, BASELINE])]
+    reached = energies_to_target(two, ["strategy", "seed"], row.target_accuracy)
+    own, other = (reached[reached["strategy"] == name] for name in (row.strategy, BASELINE))
+    curve = kaplan_meier(own["energy_j"], own["reached"])
+    median = float(curve.loc[curve["survival"] <= 0.5, "energy_j"].min())
+    if row.strategy == BASELINE or min(len(own), len(other)) < 2:
+        return [median, np.nan, np.nan, np.nan]
+    return [median, *restricted_mean_difference(other, own, row.horizon_j, resamples=RESAMPLES)]
 
 
 @Table.apart("compared")
@@ -122,20 +130,20 @@ def tuning_pairwise(data: StudyData) -> pd.DataFrame:
     target. A search that never reaches the target counts as one that needed all joules of the common horizon; a search
     without a full-length training that finished has accuracies of 0. Holm's family: all pairs of one comparison.
     """
-    summary = tuning_summary.exact(data)
+    summary, anytime, energies = (
+        table.exact(data) for table in (tuning_summary, tuning_anytime, tuning_energy_to_target)
+    )
+    target = min(data.profile.tuning.targets, key=lambda each: abs(each - SUMMARY_TARGET))
     parts = []
-    for trials, common in _restricted_means(data, [nearest_target(data)]):
-        key, horizon = [*common[CELL].iloc[0]], float(common["horizon_j"].iloc[0])
-        cell, target = _in_cell(summary, key), float(common["target_accuracy"].iloc[0])
-        reached = energies_to_target(trials, ["strategy", "seed"], target)
-        needed = reached["energy_j"].where(reached["reached"], horizon).clip(upper=horizon)
-        cell = cell.drop(columns="energy_to_target_j").merge(
-            reached[["strategy", "seed"]].assign(energy_to_target_j=needed), on=["strategy", "seed"]
+    for key, common in energies[energies["target"] == target].groupby(CELL):
+        reached = energies_to_target(
+            in_cell_of(common, anytime), ["strategy", "seed"], float(common["target_accuracy"].iloc[0])
         )
-        seeds = cell.groupby("seed")["strategy"].nunique()
-        cell = cell[cell["seed"].isin(seeds.index[seeds == cell["strategy"].nunique()])].fillna(
-            {"best_score": 0.0, "test_accuracy": 0.0}
-        )
+        horizon = common["horizon_j"].iloc[0]
+        reached["energy_to_target_j"] = reached["energy_j"].where(reached["reached"], horizon).clip(upper=horizon)
+        cell = in_cell_of(common, summary).drop(columns="energy_to_target_j").merge(reached, on=["strategy", "seed"])
+        everywhere = cell.groupby("seed")["strategy"].transform("nunique") == cell["strategy"].nunique()
+        cell = cell[everywhere].fillna({"best_score": 0.0, "test_accuracy": 0.0})
         if cell["strategy"].nunique() < 2 or cell["seed"].nunique() < 2:
             continue  # one strategy or one seed leaves nothing to compare
         for quantity, more_is_better in COMPARED.items():
@@ -148,53 +156,27 @@ def tuning_pairwise(data: StudyData) -> pd.DataFrame:
     return with_source(pd.concat(parts, ignore_index=True) if parts else empty, data)
 
 
-def tuning_ranks(data: StudyData, quantity: str) -> RankComparison | None:
-    """Strategies ranked over cells, or None where there are fewer than six cells or three strategies.
-
-    Args:
-        data: The tuning study.
-        quantity: `best_score` (mean over searches; more is better) or `restricted_mean_j` (to the target; less is).
-    """
-    if quantity == "restricted_mean_j":
-        table = pd.concat([table for _, table in _restricted_means(data, [nearest_target(data)])])
-    else:
-        table = tuning_summary.exact(data).fillna({quantity: 0.0})
-    means = table.groupby([*CELL, "strategy"], as_index=False)[quantity].mean()
-    strategies = means.groupby(CELL)["strategy"].transform("nunique")
-    means = means[strategies == strategies.max()]  # cells that only some strategies search would leave few to rank
-    cells = means.groupby(CELL).ngroups
-    everywhere = means["strategy"].value_counts()
-    means = means[means["strategy"].isin(everywhere.index[everywhere == cells])]
-    if cells < CELLS_TO_RANK or means["strategy"].nunique() < 3:
-        return None
-    return rank_comparison(means, quantity, "strategy", CELL, maximise=quantity == "best_score")
-
-
 @Table
 def tuning_costs(data: StudyData) -> pd.DataFrame:
     """By strategy, what its searches cost: trainings, idling within them, what was wasted, and the tuner itself.
 
     The tuner's joules are from a source of their own and part of no sum.
     """
-    frame = data.tuning
-    read, finished = frame["joules_basis"] == "read", frame["status"] == "ok"
+    frame = _told_apart(data)
+    finished = frame["diverged"] == 0
     # Idle power is outside an estimate's model: not zero, but unknown.
-    idle = (frame["gross_j"] - frame["net_j"]).where(finished & (data.source != "estimate"))
+    idle = (frame["gross_j"] - frame["net_j"]).where(finished & (not is_estimate(data.source)))
     frame = frame.assign(
-        read_trials=read.astype(int),
         finished_j=frame["trial_j"].where(finished, 0.0),
         idle_j=idle,
-        wasted_j=frame["trial_j"].where(~finished, 0.0),
-        unread_j=frame["trial_j"].where(~read, 0.0),
         spent_j=frame["gross_j"].astype(float).fillna(frame["share_j"].astype(float)),
-        diverged=(~finished).astype(int),
     )
     groups = frame.groupby([*CELL, "strategy"])
     table = pd.DataFrame(
         {
             "searches": groups["search_seed"].nunique(),
             "trials": groups.size(),
-            "read_trials": groups["read_trials"].sum(),
+            "read_trials": groups["read"].sum(),
             "diverged": groups["diverged"].sum(),
             "total_j": groups["trial_j"].sum(),
             "finished_j": groups["finished_j"].sum(),
@@ -211,7 +193,7 @@ def tuning_costs(data: StudyData) -> pd.DataFrame:
 
 
 @Table
-def tuning_alone(data: StudyData) -> pd.DataFrame:
+def reference_trainings(data: StudyData) -> pd.DataFrame:
     """What trainings take alone, which is what the members of a population are charged, beside what they share.
 
     One row for each space and each part of the full length that a training or a rung of one makes.
@@ -235,50 +217,13 @@ def tuning_alone(data: StudyData) -> pd.DataFrame:
     return with_source(table.merge(members, on=span, how="left"), data)
 
 
-def costly_cell(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the cell in which the space tunes how much work a training is; of several the one most searched."""
-    tuned = [space for space in frame["space"].unique() if costs_energy(data.profile.space(str(space)))]
-    cells = frame[frame["space"].isin(tuned)]
-    if cells.empty:
-        return cells
-    return _in_cell(cells, cells[CELL].value_counts().index[0]).reset_index(drop=True)
-
-
-def nearest_target(data: StudyData) -> float:
-    """Of the profile's targets the one nearest to `SUMMARY_TARGET`."""
-    return min(data.profile.tuning.targets, key=lambda target: abs(target - SUMMARY_TARGET))
-
-
-def strategies_by_energy(data: StudyData) -> list[str]:
-    """The strategies of the main cell, the one with the least restricted mean energy to the target first."""
-    table = main_cell(data, pd.concat([table for _, table in _restricted_means(data, [nearest_target(data)])]))
-    return [*table.sort_values(["restricted_mean_j", "strategy"])["strategy"]]
-
-
-def _restricted_means(
-    data: StudyData, targets: Sequence[float], resamples: int = 100
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """The trials of each cell, and the restricted mean energy of its strategies; for intervals, resample more."""
-    anytime = tuning_anytime.exact(data)
-    if not anytime["best_so_far"].max() > 0:
-        raise InputError(
-            "a target is a share of the best accuracy that a search reached",
-            f"no training of full length that finished, in {len(anytime)} trials",
-            "give the searches a larger budget or a space in which training converges",
-        )
-    for key, cell in anytime.groupby(CELL):
-        best = cell["best_so_far"].max()
-        if best > 0:  # a cell in which every training diverged has no target
-            table = energy_to_target_table(cell, "strategy", "seed", targets, resamples=resamples)
-            table.insert(2, "target_accuracy", table["target"] * best)
-            yield cell, pd.DataFrame([key] * len(table), columns=CELL).join(table)
-
-
-def _in_cell(frame: pd.DataFrame, cell: Sequence[object]) -> pd.DataFrame:
-    return frame[(frame[CELL] == pd.Series(dict(zip(CELL, cell, strict=True)))).all(axis="columns")]
-
-
-def _median_energy(searches: pd.DataFrame) -> float:
-    """Joules by which half the searches have reached the target (Kaplan-Meier); NaN where fewer than half do."""
-    curve = kaplan_meier(searches["energy_j"], searches["reached"])
-    return float(curve.loc[curve["survival"] <= 0.5, "energy_j"].min())
+def _told_apart(data: StudyData) -> pd.DataFrame:
+    """The trials of searches with `read` and `diverged` (1 or 0), and the joules that were not read and were wasted."""
+    frame = data.tuning.reset_index(drop=True)
+    read, diverged = frame["joules_basis"] == "read", frame["status"] == "diverged"
+    return frame.assign(
+        read=read.astype(int),
+        unread_j=frame["trial_j"].where(~read, 0.0),
+        diverged=diverged.astype(int),
+        wasted_j=frame["trial_j"].where(diverged, 0.0),
+    )

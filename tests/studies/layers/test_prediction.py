@@ -9,14 +9,8 @@ from handmade_costs import KNOWN
 from torch import nn
 
 from greenai_utils.costs.attribution import attribute
-from greenai_utils.costs.machine_model import (
-    calibration_table,
-    fit_machine,
-)
-from greenai_utils.costs.microbenchmarks import run_microbenchmarks
-from greenai_utils.costs.shapes import Shape
-from greenai_utils.costs.training_step import batch_loader
-from greenai_utils.costs.training_work import measure_training, step_counts, training_counts
+from greenai_utils.costs.step import batch_loader
+from greenai_utils.costs.workload import measure_training, step_counts, training_counts
 from greenai_utils.energy.meter import open_meter
 from greenai_utils.errors import InputError
 from greenai_utils.networks.builders import build
@@ -126,18 +120,6 @@ def test_a_training_is_measured_epoch_by_epoch(few: Dataset) -> None:
     assert 0.5 * run.joules < sum(run.epoch_j) <= run.joules
     model = build(trial().network, few.input_shape, few.classes)
     assert (run.counts, run.steps) == training_counts(model, (100, 1, 8, 8), 32, 3)
-
-
-def test_from_micro_benchmarks_to_a_prediction_of_an_unseen_network(few: Dataset) -> None:
-    meter = open_meter("estimate")
-    shapes = [Shape("linear", 32, 64, outputs=width) for width in (8, 64, 256)] + [Shape("relu", 32, 16, 8)]
-    machine = fit_machine(calibration_table(run_microbenchmarks(meter, shapes, pass_s=0.02)))
-    model = build(trial().network, few.input_shape, few.classes)
-    prediction = predict_energy(model, few.train.images.shape, 32, 3, machine)
-    measured = measure_training(trial(), few, meter)
-    assert prediction.source == "estimate"
-    # Of the right order: that it is closer is a finding of the study, not a property of the code.
-    assert 0.01 < prediction.joules / measured.joules < 100
 
 
 def test_a_training_that_stops_early_is_no_training_to_predict(few: Dataset) -> None:

@@ -12,8 +12,11 @@ from scipy import stats
 from statsmodels.stats.anova import anova_lm
 
 from greenai_utils.recording.profile import Profile
-from greenai_utils.studies.layers import sentences as findings_layers
+from greenai_utils.report.outputs import from_csv, make_table
+from greenai_utils.studies.data import StudyData
+from greenai_utils.studies.layers.figures import effect_sizes, energy_of_cells, robust_intervals
 from greenai_utils.studies.layers.plan import plan_layers
+from greenai_utils.studies.layers.sentences import dearest_factor
 from greenai_utils.studies.layers.tables import (
     ANALYSES,
     FACTORS,
@@ -21,10 +24,8 @@ from greenai_utils.studies.layers.tables import (
     layer_anova,
     layer_cells,
     layer_differences,
-    layer_kruskal,
     layer_posthoc,
 )
-from greenai_utils.studies.study_data import StudyData
 
 TYPE_3 = "net_j ~ C(linear, Sum) * C(conv, Sum) * C(relu, Sum)"
 
@@ -50,9 +51,14 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
     return study(tmp_path_factory.mktemp("crossed"))
 
 
+def table(data: StudyData, name: str) -> pd.DataFrame:
+    """A table as figures and sentences get it."""
+    return from_csv(make_table(data, name))
+
+
 def terms(data: StudyData, analysis: str) -> pd.DataFrame:
-    table = layer_anova.exact(data)
-    return table[table["analysis"] == analysis].set_index("factor")
+    found = layer_anova.exact(data)
+    return found[found["analysis"] == analysis].set_index("factor")
 
 
 def by_term(series: pd.Series) -> list[float]:
@@ -61,15 +67,60 @@ def by_term(series: pd.Series) -> list[float]:
     return series[sorted(names, key=lambda name: name.count(":"))].to_list()
 
 
-def test_every_analysis_is_there(crossed: StudyData) -> None:
-    table = layer_anova.exact(crossed)
-    assert set(table["analysis"]) == set(ANALYSES)
-    assert (table["note"] == "").all()
-    assert set(table["dataset"]) == {"digits"}
+def test_cells_of_the_layer_study(data: StudyData) -> None:
+    cells = layer_cells(data).set_index(["linear", "conv", "relu"])
+    assert len(cells) == 8
+    assert cells.loc[(3, 1, False), "mean_j"] == 10.25
+    assert cells.loc[(7, 4, True), "mean_j"] == 21.25
+    assert (cells["n"] == 2).all()
+    assert cells["test_accuracy"].groupby("conv").mean().to_dict() == pytest.approx({1: 0.7, 4: 0.9})
+
+
+def test_analysis_of_the_layer_study_by_hand(data: StudyData) -> None:
+    # 16 trainings, and a factor whose levels differ by d has a sum of squares of 16 (d / 2)^2
+    anova = terms(data, "configuration_means")
+    assert anova["sum_sq"].to_dict() == pytest.approx(
+        {"linear": 16, "conv": 256, "relu": 4, "Residual": 1}
+        | dict.fromkeys(("linear:conv", "linear:relu", "conv:relu", "linear:conv:relu"), 0),
+        abs=1e-9,
+    )
+    assert anova.loc["conv", "eta_sq"] == pytest.approx(256 / 277)
+    assert anova.loc["conv", "f"] == pytest.approx(256 / (1 / 8))
+    said = dearest_factor(table(data, "layer_anova"), table(data, "layer_cells"))
+    assert said.startswith(
+        "**digits**: `conv` explains most of the variance of net energy: η² = 0.924. Effects with p <"
+    )
+    assert "1.68 times (`conv`, 1 to 4)" in said  # 19.75 against 11.75 J on average
+
+
+def test_cells_are_drawn_with_their_intervals(data: StudyData) -> None:
+    cells = table(data, "layer_cells")
+    without, with_relu = energy_of_cells(cells).axes
+    assert [axes.get_title("left") for axes in (without, with_relu)] == ["without ReLU", "with ReLU"]
+    few, many = (bars.lines[0].get_ydata().tolist() for bars in with_relu.containers)
+    assert (few, many) == ([11.25, 19.25], [13.25, 21.25])
+    [ends] = with_relu.containers[0].lines[2]
+    known = cells[cells["relu"] & (cells["linear"] == 3)]
+    assert [segment[:, 1].tolist() for segment in ends.get_segments()] == known[
+        ["ci_low_j", "ci_high_j"]
+    ].to_numpy().tolist()
+
+
+def test_every_analysis_is_there_and_drawn(crossed: StudyData) -> None:
+    anova = table(crossed, "layer_anova")
+    assert set(anova["analysis"]) == set(ANALYSES)
+    assert anova["note"].isna().all()
+    assert set(anova["dataset"]) == {"digits"}
+    left, right = effect_sizes(anova).axes
+    assert len(right.containers) == len(ANALYSES)
+    shares = anova[anova["analysis"] == "naive"].set_index("factor")["partial_eta_sq"].drop("Residual")
+    assert left.containers[1].lines[0].get_xdata().tolist() == shares[::-1].tolist()
+    assert [label.get_text() for label in left.get_yticklabels()] == shares.index[::-1].tolist()
+    assert len(effect_sizes(anova, analyses=("naive", "mixed")).axes[1].containers) == 2
 
 
 def test_naive_and_means_are_the_type_3_analysis_of_statsmodels(crossed: StudyData) -> None:
-    for name, frame in (("naive", crossed.layers), ("configuration_means", configuration_means(crossed))):
+    for name, frame in (("naive", crossed.layers), ("configuration_means", configuration_means(crossed.layers))):
         known = anova_lm(smf.ols(TYPE_3, frame.astype({"relu": int})).fit(), typ=3)
         ours = terms(crossed, name).drop("Residual")
         for column, theirs in (("sum_sq", "sum_sq"), ("f", "F"), ("p", "PR(>F)")):
@@ -116,11 +167,8 @@ def test_a_difference_and_its_errors_by_hand(crossed: StudyData) -> None:
     assert row["clusters"] == n
 
 
-def test_ranks_and_pairs_agree_with_scipy(crossed: StudyData) -> None:
-    means = configuration_means(crossed)
-    h, p = stats.kruskal(*(part["net_j"] for _, part in means.groupby("conv")))
-    assert layer_kruskal.exact(crossed).set_index("factor").loc["conv", ["h", "p"]].to_list() == pytest.approx([h, p])
-    cells = [part["net_j"].to_numpy() for _, part in means.groupby(FACTORS)]
+def test_pairs_agree_with_scipy(crossed: StudyData) -> None:
+    cells = [own["net_j"].to_numpy() for _, own in configuration_means(crossed.layers).groupby(FACTORS)]
     pairs = layer_posthoc.exact(crossed)
     assert len(pairs) == 8 * 7 / 2
     assert pairs["p_tukey"].iloc[0] == pytest.approx(stats.tukey_hsd(*cells).pvalue[0, 1], abs=1e-6)
@@ -128,14 +176,15 @@ def test_ranks_and_pairs_agree_with_scipy(crossed: StudyData) -> None:
 
 def test_an_analysis_that_cannot_be_made_says_why(data: StudyData) -> None:
     # Two configurations are too few for robust errors, and without repetitions they are exactly additive.
-    table = layer_anova.exact(data)
-    robust = table[table["analysis"] == "cluster_robust"]
+    anova, differences = table(data, "layer_anova"), table(data, "layer_differences")
+    robust = anova[anova["analysis"] == "cluster_robust"]
     assert len(robust) == 1
     assert "clusters, more than any factor has levels" in robust["note"].item()
     assert robust["factor"].isna().all()
-    differences = layer_differences.exact(data)
     assert "clusters" in differences["note"].item()
-    assert "no robust errors" in findings_layers.overstatement(data)
+    [axes] = robust_intervals(differences).axes
+    assert axes.texts[0].get_text() == "Too few configurations for robust errors"
+    assert len(effect_sizes(anova).axes[1].containers) == anova.dropna(subset="factor")["analysis"].nunique() < 4
 
 
 def test_the_published_design_confounds_relu_with_its_configurations(tmp_path: Path) -> None:
@@ -149,10 +198,11 @@ def test_the_published_design_confounds_relu_with_its_configurations(tmp_path: P
     assert (within[["linear", "conv"]] == 2).all(axis=None)
     assert set(layer_anova.exact(data)["analysis"]) == set(ANALYSES)
     # ReLU varies between configurations alone: naive errors of it are too small.
-    assert layer_differences.exact(data).set_index("factor").loc["relu", "overstatement"] > 1.5
-    said = findings_layers.ablation(data)
-    assert "ReLU and of these configurations together" in said
-    assert "`relu` with against without" in said
+    differences = table(data, "layer_differences").set_index("factor", drop=False)
+    assert differences.loc["relu", "overstatement"] > 1.5
+    [axes] = robust_intervals(differences).axes
+    assert axes.texts[0].get_text() == f"robust error\n{differences.loc['relu', 'overstatement']:.2f} × naive"
+    assert axes.get_yticklabels()[0].get_text() == "relu: True against False"
 
 
 def test_further_data_sets_are_analysed_by_themselves(tmp_path: Path) -> None:
@@ -162,13 +212,12 @@ def test_further_data_sets_are_analysed_by_themselves(tmp_path: Path) -> None:
     assert [step.trial.key for step in steps[: len(steps) // 2]] == [step.trial.key for step in plan_layers(SMOKE)]
     record_all(tmp_path, profile)
     data = StudyData.read(profile, tmp_path)
-    for table in (layer_cells(data), layer_kruskal.exact(data), layer_anova(data)):
-        assert table.columns[0] == "dataset"
-        assert list(table["dataset"].unique()) == ["digits", "cifar10"] or set(table["dataset"]) == {
-            "cifar10",
-            "digits",
-        }
+    for found in (layer_cells(data), layer_posthoc.exact(data), layer_anova(data)):
+        assert found.columns[0] == "dataset"
+        assert set(found["dataset"]) == {"cifar10", "digits"}
     assert (layer_cells(data).groupby("dataset").size() == 8).all()
+    panels = energy_of_cells(table(data, "layer_cells")).axes
+    assert [axes.get_title("left") for axes in panels[::2]] == ["cifar10, without ReLU", "digits, without ReLU"]
 
 
 def test_diverged_trainings_do_not_count(tmp_path: Path) -> None:

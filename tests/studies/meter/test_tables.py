@@ -12,13 +12,14 @@ from matplotlib import collections
 
 from greenai_utils.errors import Gap, InputError
 from greenai_utils.recording.store import Record, Store
-from greenai_utils.report.figures import build_figures, draw, style
-from greenai_utils.report.notebook import Chapter
-from greenai_utils.report.tables import build_table, layer_cells, meter_repeatability, write_tables
-from greenai_utils.studies.meter import sentences as findings
-from greenai_utils.studies.meter.tables import flagged_trials, meter_comparison
-from greenai_utils.studies.plans import METER_COMPARISON, PLANS, plan_meter_comparison
-from greenai_utils.studies.study_data import StudyData
+from greenai_utils.report.outputs import make_table, write_figures, write_tables
+from greenai_utils.studies import find_series
+from greenai_utils.studies.data import StudyData
+from greenai_utils.studies.layers.tables import layer_cells
+from greenai_utils.studies.meter.figures import comparison_note, sampled_power_bias
+from greenai_utils.studies.meter.plan import plan_meter_comparison
+from greenai_utils.studies.meter.sentences import flagged, sampled_power
+from greenai_utils.studies.meter.tables import meter_comparison, meter_flags, meter_repeatability
 from greenai_utils.training.trial import Trial
 
 BIAS = {"idle": 0.0, "steady": 0.02, "pulsed": -0.1}
@@ -42,7 +43,7 @@ def compared(folder: Path, made: Any = of_window) -> StudyData:
     store = record_all(folder)
     for task in plan_meter_comparison(SMOKE):
         whole = {"spent": reading(5.0), "machine": "a" * 12, "flags": []}
-        store.append(METER_COMPARISON, task, {**made(task.defining["load"], task.defining["repetition"]), **whole})
+        store.append("meter_comparison", task, {**made(task.defining["load"], task.defining["repetition"]), **whole})
     return StudyData.read(SMOKE, folder)
 
 
@@ -60,32 +61,31 @@ def test_every_window_is_there_three_times_with_its_bias(tmp_path: Path) -> None
 
 
 def test_sentences_say_the_bias(tmp_path: Path) -> None:
-    said = findings.meter_comparison(compared(tmp_path))
+    said = sampled_power(meter_comparison(compared(tmp_path)))
     assert "over 9 windows of 10 s" in said
     assert "-10.0 % (-10.0 to -10.0) over `pulsed`" in said
     assert "**nvidia-smi**, 80 samples a window" in said
 
 
 def test_the_figure_has_a_mark_for_every_window_and_way(tmp_path: Path) -> None:
-    with style():
-        figure = draw(compared(tmp_path), "00-meter-comparison")
-    [axes] = figure.axes
+    table = meter_comparison(compared(tmp_path))
+    [axes] = sampled_power_bias(table).axes
     drawn = [each.get_offsets() for each in axes.collections if isinstance(each, collections.PathCollection)]
     assert [len(offsets) for offsets in drawn] == [9, 3, 9, 3]
     assert sorted(set(drawn[2][:, 0].round(6))) == [-10.0, 0.0, 2.0]
     assert "%" in axes.get_xlabel()
-    said = [text.get_text() for text in figure.texts]
-    assert any("read from a counter (nvml)" in text and "boundary: gpu" in text for text in said)
+    note = comparison_note("Energy ESTIMATED; boundary: cpu. Profile smoke.", table)
+    assert "read from a counter (nvml)" in note
+    assert "boundary: gpu. Profile smoke." in note
+    assert "ESTIMATED" not in note
 
 
 def test_where_power_cannot_be_read_the_gap_is_said_and_nothing_is_drawn(output: Path) -> None:
     data = compared(output / "data/smoke/records", lambda load, repetition: {"gap": "no GPU here"})
-    for ask in (meter_comparison, findings.meter_comparison, lambda each: build_table(each, "meter_comparison")):
+    for ask in (meter_comparison, lambda each: make_table(each, "meter_comparison")):
         with pytest.raises(Gap, match="no GPU here"):
             ask(data)
-    with pytest.raises(Gap):
-        build_figures(data, ["00-meter-comparison"])
-    assert not (output / "data/smoke/tables/meter_comparison.csv").exists()
+    assert write_figures(SMOKE, ["00-meter-comparison"]) == []
 
 
 def test_windows_of_one_meter_alone_or_of_an_earlier_plan_take_no_part(tmp_path: Path) -> None:
@@ -99,15 +99,6 @@ def test_windows_of_one_meter_alone_or_of_an_earlier_plan_take_no_part(tmp_path:
         meter_comparison(replace(data, profile=longer))
 
 
-def test_a_chapter_says_a_gap_once_and_then_refers_to_it(output: Path) -> None:
-    compared(output / "data/smoke/records", lambda load, repetition: {"gap": "no GPU here"})
-    chapter = Chapter({"profile": "smoke"})
-    said = [chapter.say(findings.meter_comparison), chapter.table("meter_comparison")]
-    said.append(chapter.figure("00-meter-comparison"))
-    assert "what would be said here is left out, because no GPU here. See" in said[0].data
-    assert [each.data.endswith("for the same reason.") for each in said] == [False, True, True]
-
-
 def test_what_a_recorded_profile_lacks_is_left_out_and_the_rest_is_there(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,9 +110,9 @@ def test_what_a_recorded_profile_lacks_is_left_out_and_the_rest_is_there(
     shutil.copy(output / "all" / "layers.jsonl", records)
     data = StudyData.read(replace(SMOKE, recorded=True))
     write_tables(data)
-    analyses = {f"layer_{name}" for name in ("cells", "anova", "posthoc", "kruskal", "differences")}
+    analyses = {f"layer_{name}" for name in ("cells", "anova", "posthoc", "differences")}
     written = {file.stem for file in (records.parent / "tables").glob("*.csv")}
-    assert written == {"trials", "compendium_cost", *analyses}
+    assert written == {"trials", "meter_flags", "compendium_cost", *analyses}
     with pytest.raises(Gap, match="tuning study is not recorded yet"):
         _ = data.tuning
     with pytest.raises(InputError, match="make reproduce") as caught:
@@ -154,13 +145,14 @@ def test_a_flagged_trial_is_never_averaged_in(tmp_path: Path) -> None:
     table = meter_repeatability(data).set_index("quantity")
     assert table.loc["gross_j", "n"] == 2
     assert table.loc["gross_j", "mean"] == pytest.approx(1.5)  # 1 and 2 J; the third had a million
-    assert flagged_trials(data).to_dict("records") == [{"flag": "shared", "trials": 1}]
-    assert "1 `shared`" in findings.flagged(data)
+    flags = meter_flags(data).set_index("flag")
+    assert flags.loc["shared"].to_list() == [1, 0]
+    assert "`shared`: 1 trials" in flagged(meter_flags(data))
 
 
 def test_a_flagged_trial_stays_in_the_table_of_trials(output: Path) -> None:
     data = spoil(output, "meter", "throttled", lambda entry: entry["trial"]["repetition"] == 0)
-    trials = build_table(data, "trials")
+    trials = data.all_trials
     assert trials["flags"].value_counts()["throttled"] == 1
     assert len(trials) == len(Store(output / "spoiled"))
     assert layer_cells(data)["mean_j"].max() < 100
@@ -173,11 +165,6 @@ def test_a_search_with_a_flagged_trial_is_left_out_whole(tmp_path: Path) -> None
     assert data.tuning["gross_j"].max() < 100
 
 
-def test_nothing_flagged_is_said_too(tmp_path: Path) -> None:
-    record_all(tmp_path)
-    assert findings.flagged(StudyData.read(SMOKE, tmp_path)).startswith("No trial is flagged")
-
-
 def test_all_flagged_is_refused(tmp_path: Path) -> None:
     record_all(tmp_path, flags=["shared"])
     with pytest.raises(InputError, match=r"all \d+ flagged as shared"):
@@ -186,12 +173,12 @@ def test_all_flagged_is_refused(tmp_path: Path) -> None:
 
 def test_a_flagged_task_is_left_out(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    step = PLANS["meter"](SMOKE)[0]
+    step = find_series("meter").planned(SMOKE)[0]
     store.append("meter", step.trial, observed(1.0, 0.5))
     tasks = plan_meter_comparison(SMOKE)[:2]
     for number, task in enumerate(tasks):
         flags = {"spent": reading(1.0), "machine": "a" * 12, "flags": ["shared"] if number else []}
-        store.append(METER_COMPARISON, task, {**of_window(task.defining["load"], 0), **flags})
+        store.append("meter_comparison", task, {**of_window(task.defining["load"], 0), **flags})
     data = StudyData.read(SMOKE, tmp_path)
     assert len(data.flagged_tasks) == 1
-    assert len(data.measured(METER_COMPARISON)) == 1
+    assert len(data.measured("meter_comparison")) == 1

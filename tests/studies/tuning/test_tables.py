@@ -1,33 +1,30 @@
 """Tables of the tuning study, on small searches whose answers are worked out by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from greenai_utils.errors import InputError
-from greenai_utils.recording.profile import load_profile
-from greenai_utils.report.tables import TABLES
+from greenai_utils.errors import Gap, InputError
 from greenai_utils.search.spaces import SPACES
-from greenai_utils.studies.study_data import StudyData
+from greenai_utils.studies import load_profile
+from greenai_utils.studies.data import StudyData, main_cell
+from greenai_utils.studies.search_progress import search_progress
 from greenai_utils.studies.tuning.protocol_effects import (
     ACTIVATION,
     CHANCE,
-    protocol_trials,
     space_contrast,
     tuning_protocol_effects,
 )
-from greenai_utils.studies.tuning.search_progress import search_progress
 from greenai_utils.studies.tuning.tables import (
-    main_cell,
-    strategies_by_energy,
+    reference_trainings,
     tuning_anytime,
     tuning_costs,
     tuning_energy_to_target,
     tuning_pairwise,
-    tuning_ranks,
     tuning_summary,
 )
 
@@ -101,15 +98,6 @@ def test_a_summary_says_what_a_search_reached_and_spent() -> None:
     assert table.loc[("random", 1), ["diverged", "wasted_j", "tuner_j", "unread_j"]].to_list() == [1, 10.0, 1.5, 0.0]
 
 
-def test_every_table_names_source_and_boundary() -> None:
-    data = study(TWO)
-    for name in ("summary", "anytime", "energy_to_target", "pairwise", "costs", "protocol_effects"):
-        table = TABLES[f"tuning_{name}"](data)
-        assert len(table), name
-        assert set(table["source"]) == {"nvml"}
-        assert set(table["boundary"]) == {"gpu"}
-
-
 def test_only_trainings_of_full_length_become_incumbents_but_all_cost_joules() -> None:
     rungs = [trial(0.9, 1.0, fidelity=1 / 9), trial(0.8, 1.0, fidelity=1 / 9), trial(0.7, 8.0), trial(0.6, 8.0)]
     data = study(search("successive_halving", 0, rungs) + search("random", 0, [trial(0.9, 1.0, fidelity=1 / 3)]))
@@ -170,7 +158,6 @@ def test_energy_to_target_with_a_censored_search() -> None:
     assert np.isnan(first["saved_j"])
     assert table.loc[("random", 0.99), "success_rate"] == 0
     assert np.isnan(table.loc[("random", 0.99), "median_j"])
-    assert strategies_by_energy(study(TWO)) == ["tpe", "random"]
 
 
 def test_pairs_by_hand() -> None:
@@ -213,25 +200,6 @@ def test_other_spaces_are_cells_of_their_own() -> None:
     assert set(main_cell(data, tuning_summary(data))["space"]) == {"corrected3"}
     targets = tuning_summary(data).groupby("space")["target_accuracy"].first()
     assert targets.to_dict() == {"corrected3": 0.95, "costly": 0.475}
-
-
-def test_ranks_need_six_cells_and_three_strategies() -> None:
-    def cells(count: int) -> list[dict[str, Any]]:
-        levels = {"grid": 0.5, "random": 0.6, "tpe": 0.7}
-        return [
-            row
-            for cell in range(count)
-            for name, level in levels.items()
-            for row in search(name, 0, scores(level), network=f"network{cell}")
-        ]
-
-    assert tuning_ranks(study(cells(5)), "best_score") is None
-    # A cell that only one strategy searched takes no part.
-    found = tuning_ranks(study(cells(6) + search("random", 0, scores(0.9), space="costly")), "best_score")
-    assert found is not None
-    assert found.ranks["mean_rank"].to_list() == [1.0, 2.0, 3.0]
-    assert found.ranks["strategy"].to_list() == ["tpe", "random", "grid"]
-    assert found.chi_sq == pytest.approx(12.0)  # N (k - 1) where all blocks agree
 
 
 def pair(rate: float, repetition: int, protocol: str = "corrected", **changes: Any) -> dict[str, Any]:
@@ -347,6 +315,27 @@ def test_spaces_that_differ_in_one_thing(base: str, other: str, words: str | Non
     assert space_contrast(SPACES[base], SPACES[other]) == words
 
 
-def test_without_other_protocols_there_is_nothing_to_say_about_them() -> None:
-    assert protocol_trials(study(TWO)).empty
-    assert set(tuning_protocol_effects(study(TWO))["over"]) == {"searches"}
+# --- what members of a population are charged, in the records made by hand
+
+
+def test_the_sample_alone_and_what_members_share(data: StudyData) -> None:
+    sample = reference_trainings(data).set_index(["space", "start", "fidelity"])
+    whole = sample.loc[("corrected5", 0.0, 1.0)]
+    # 1.8 J and a third more; a member takes 0.5 J for a whole training.
+    assert whole[["n", "mean_j"]].to_list() == pytest.approx([2, 2.1])
+    assert whole["sd_j"] == pytest.approx(0.6 / np.sqrt(2), rel=1e-5)
+    assert whole["share_j"] == pytest.approx(0.5)
+    rung = sample.loc[("corrected5", round(1 / 9, 6), round(1 / 3, 6))]
+    assert rung[["mean_j", "share_j"]].to_list() == pytest.approx([2.1 * 2 / 9, 0.5 * 2 / 9], rel=1e-5)
+    assert sample.loc[("corrected5", round(1 / 3, 6), 1.0), "n"] == 4  # of both ways that pause there
+    assert np.isnan(sample.loc[("corrected3", 0.0, 1.0), "share_j"])  # whose searches were read
+    one_by_one = replace(data.profile, tuning=replace(data.profile.tuning, population=1))
+    with pytest.raises(Gap, match="read by itself"):
+        reference_trainings(StudyData(one_by_one, data.trials))
+
+
+def test_a_search_pays_for_each_rung_once(data: StudyData) -> None:
+    climbs = data.tuning.query("strategy == 'hyperband'")
+    assert climbs.groupby("search")["trial_j"].sum().to_list() == pytest.approx([2.1 * (21 + 21) / 9] * 2)
+    assert (climbs["parent"].notna() == (climbs["start"] > 0)).all()
+    assert climbs.query("fidelity < 1 and search_trial < 12")["best_so_far"].isna().all()
