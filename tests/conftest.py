@@ -1,12 +1,15 @@
 """What tests share: data, meters, one thread, and a folder of its own for every test that writes."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from handmade import SMOKE, record_all
+from handmade_machine import BARE_CPUINFO, write
 
 from greenai_utils import paths
 from greenai_utils.energy.counters import CpuTimeEstimate
@@ -64,3 +67,22 @@ def data(offline: Path) -> StudyData:
     """The records of the profile `smoke` that are made by hand."""
     record_all(paths.records_folder("smoke"))
     return StudyData.read(SMOKE)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """The root of a bare Linux machine that every user may look into, unlike the folders of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        write(Path(folder) / "proc/cpuinfo", BARE_CPUINFO)
+        yield Path(folder)
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Give up root's rights, if the tests have them, since root may read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)

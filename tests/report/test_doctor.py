@@ -4,15 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from greenai_utils.energy.availability import (
-    RAPL_FOLDERS,
     RAPL_PERMISSION,
 )
 from greenai_utils.energy.counters import CounterUnavailableError, CpuTimeEstimate, HardwareCounter, NoCounter
@@ -20,49 +17,6 @@ from greenai_utils.energy.machine import cpu_model, machine_description
 from greenai_utils.energy.meter import METERS
 from greenai_utils.errors import InputError
 from greenai_utils.report.doctor import WIDTH, doctor
-
-BARE_CPUINFO = "processor\t: 0\nmodel name\t: Reckoner 3000\nflags\t\t: fpu vme sse2\n"
-VIRTUAL_CPUINFO = BARE_CPUINFO.replace("sse2", "sse2 hypervisor")
-
-
-def write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-
-
-def add_rapl(root: Path, folder: str = RAPL_FOLDERS[0]) -> list[Path]:
-    """A package with a core inside, as Linux shows them; returns the counters."""
-    zones = [root / folder / "intel-rapl:0", root / folder / "intel-rapl:0/intel-rapl:0:0"]
-    for zone, name in zip(zones, ("package-0", "core"), strict=True):
-        write(zone / "name", name)
-        write(zone / "energy_uj", "123456")
-    return [zone / "energy_uj" for zone in zones]
-
-
-def add_pci(root: Path, vendor: str, pci_class: str) -> None:
-    device = root / "sys/bus/pci/devices/0000:01:00.0"
-    write(device / "vendor", f"{vendor}\n")
-    write(device / "class", f"{pci_class}\n")
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """The root of a bare Linux machine that every user may look into, unlike the folders of pytest."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        write(Path(folder) / "proc/cpuinfo", BARE_CPUINFO)
-        yield Path(folder)
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[None]:
-    """Give up root's rights, if the tests have them, since root may read everything."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    yield
-    os.seteuid(before)
-
 
 # --- the doctor -------------------------------------------------------------------------------------------------------
 
